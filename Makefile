@@ -1,0 +1,45 @@
+# `make study` and `make test` set everything up on a fresh machine; a second call skips the set-up.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export JUPYTER_PLATFORM_DIRS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study test check notebooks readme lab clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): settings.ini setup.py constraints.txt tools/torchvision_cpu.py tools/git_hooks.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LightVision needs Python 3.11 or newer; call: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,weights]"
+	$(BIN)/python tools/torchvision_cpu.py
+	$(BIN)/python tools/git_hooks.py
+	@touch $@
+
+setup: $(READY) ## create .venv with everything pinned (the others do this themselves)
+
+study: $(READY) ## run the smoke study (synthetic data, a few minutes) and write its report
+	$(BIN)/lightvision study smoke
+
+test: check ## everything CI checks: generated files, the library notebooks, whole-program tests
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --pause 0.2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests
+
+check: $(READY) ## are lightvision/, README.md and the notebooks what their sources say?
+	$(BIN)/python tools/check_generated.py
+
+readme: $(READY) ## write README.md from nbs/index.ipynb
+	$(BIN)/python tools/readme.py
+
+notebooks: $(READY) ## execute the library notebooks in place, to renew the figures of the documentation
+	$(BIN)/python tools/execute_notebooks.py nbs
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab nbs
+
+clean: ## remove what set-up and studies made here, except runs/
+	rm -rf $(VENV) *.egg-info _proc _docs

@@ -1,0 +1,89 @@
+"""The input benchmark on a folder of photos: both sides see the same pixels, and nothing stays behind, whatever happens."""
+import os
+import tempfile
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from lightvision import benchmarks
+from lightvision.benchmarks import BARE, OURS, bench_input, image_folder, original_files, pick, torchvision_transform
+from lightvision.data import LightVisionError
+from lightvision.tasks import get_task
+
+NET = "mobilenetv3_small_050"
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path, monkeypatch):
+    "Temporary files go to a folder of their own, which must be empty afterwards."
+    folder = tmp_path/"scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("LIGHTVISION_CACHE", str(tmp_path/"cache"))
+    yield folder
+    assert [p for p in folder.iterdir() if p.name.startswith("lightvision-")] == []
+    assert [p for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline())] == []
+
+
+@pytest.fixture
+def photos(tmp_path):
+    "Synthetic JPEGs, wider than high, one of them in a folder of its own inside its class."
+    rng = np.random.default_rng(0)
+    for c in ("cup", "spoon"):
+        for i in range(20):
+            path = tmp_path/"photos"/c/(f"more/{i:02d}.jpg" if i == 3 else f"{i:02d}.jpg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (4, 6, 3), np.uint8)).resize((48, 32)).save(path, quality=80)
+    return f"folder:{tmp_path/'photos'}"
+
+
+def test_both_sides_see_the_same_pixels(photos, scratch):
+    task = pick(get_task(photos), batch_size=4)
+    original_files(photos, task, scratch/"files")
+    files = ImageFolder(str(scratch/"files"), v2.PILToTensor())
+    seen = {os.path.relpath(path, scratch/"files").replace(os.sep, "/"): item for (path, _), item in zip(files.samples, files)}
+    rows = task.indices("train").tolist()
+    assert sorted(seen) == [task.names[i] for i in rows] and files.classes == task.classes
+    for i in rows: assert torch.equal(seen[task.names[i]][0], task.images[i]) and seen[task.names[i]][1] == task.labels[i]
+
+
+def test_satellite_transform_gives_the_eight_symmetries():
+    task = get_task("landcover-mini")
+    x = task.images[0]
+    wanted = {torch.rot90(y, k, (1, 2)).numpy().tobytes() for y in (x, x.flip(2)) for k in range(4)}
+    vary, img = torchvision_transform(task), Image.fromarray(x.permute(1, 2, 0).numpy())
+    torch.manual_seed(0)
+    assert {(vary(img)*255).round().to(torch.uint8).numpy().tobytes() for _ in range(200)} == wanted
+
+
+def test_a_folder_of_photos_is_measured(photos, capsys):
+    table = bench_input(photos, NET, batch_size=4, seconds=0.1, workers=1, rounds=2)
+    assert table.input.tolist() == [BARE, OURS, "ImageFolder, 0 workers", "ImageFolder, 1 workers"]
+    assert (table.training > 0).all() and (table.alone.dropna() > 0).all()
+    assert "32x48" in (out := capsys.readouterr().out) and "machine load" in out
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_stays_behind_after_an_interruption(photos, monkeypatch, error):
+    real, calls = benchmarks.take_turn, []
+
+    def fails(start, use, seconds, wait):
+        calls.append(start)
+        def stop(x, y): raise error
+        return real(start, stop if len(calls) == 4 else use, seconds, wait) # the fourth is fed by worker processes
+    monkeypatch.setattr(benchmarks, "take_turn", fails)
+    with pytest.raises(error): bench_input(photos, NET, batch_size=4, seconds=0.1, workers=2, rounds=2)
+    assert calls[-1].func is image_folder and len(calls) == 4
+
+
+@pytest.mark.parametrize("change, word", [(dict(batch_size=64), "pass a smaller one"), (dict(batch_size=0), "batch_size"), (dict(workers=-1), "workers"),
+                                          (dict(seconds=-1.), "seconds"), (dict(seconds=float("nan")), "seconds"), (dict(rounds=1), "rounds"),
+                                          (dict(device="gpu"), "device"), (dict(dataset="folder:nowhere"), "nowhere"), (dict(arch="mobilenet_v2"), "mobilenetv2")])
+def test_mistakes_are_refused_before_anything_starts(photos, change, word):
+    with pytest.raises(LightVisionError, match=word) as e: bench_input(**dict(dataset=photos, arch=NET, batch_size=4) | change)
+    assert "\n" not in str(e.value)

@@ -1,0 +1,140 @@
+"""Accidents, with the real processes: killed workers, a killed study, a cluster of others, a Run that fails."""
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import psutil
+from conftest import COMMAND, wait_for
+
+from lightvision.runner import epochs_done
+
+LOSSES = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]  # all of a history but its clock
+
+
+def start(*args, cwd): return subprocess.Popen(COMMAND + [str(a) for a in args], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+def runs(out): return sorted(p for p in (out/"pool").glob("*") if p.is_dir())
+
+def finished(out): return {p.name: (p/"record.json").read_bytes() for p in runs(out) if (p/"record.json").exists()}
+
+def underway(out, at_least=1):
+    "A Run that has trained some epochs and is not finished."
+    return next((r for r in runs(out) if epochs_done(r) >= at_least and not (r/"measures.json").exists()), None)
+
+def kernel_of(run):
+    "The kernel process that works in a Run's folder."
+    for p in psutil.process_iter(["cmdline"]):
+        try:
+            if any("ipykernel" in word for word in p.info["cmdline"] or []) and Path(p.cwd()) == run.resolve(): return p
+        except psutil.Error: pass
+
+def histories(out): return {r.name: pd.read_csv(r/"history.csv")[LOSSES] for r in runs(out)}
+
+def complete(out, n=4):
+    records = pd.read_csv(out/"tiny"/"records.csv")
+    assert len(records) == n and records.run.is_unique
+    for record in records.itertuples(): assert len(pd.read_csv(out/"pool"/record.run/"history.csv")) == record.epochs
+    assert (out/"tiny"/"report.html").exists()
+    return records
+
+
+def test_killed_worker_and_killed_study_lose_nothing(plan, tmp_path, lightvision):
+    path, out, reference = plan(per_class=40, epochs=6), tmp_path/"out", tmp_path/"reference"
+
+    # 1. A Dask worker dies while it works on a Run, with another Run already finished.
+    study = start("study", path, "--out", out, "--workers", 2, cwd=tmp_path)
+    wait_for(lambda: len(finished(out)) >= 1, what="a finished Run")
+    run = wait_for(lambda: underway(out), what="a Run that is underway")
+    worker = kernel_of(run).parent()
+    assert any(c.pid == worker.pid for c in psutil.Process(study.pid).children(recursive=True)), "not a worker of this study"
+    before = finished(out)
+    worker.kill()
+
+    # 2. Then the study itself dies, while a Run is underway.
+    wait_for(lambda: len(finished(out)) > len(before), what="another finished Run")
+    run = wait_for(lambda: underway(out) or study.poll() is not None, what="a Run that is underway")
+    assert study.poll() is None, study.communicate()
+    family = psutil.Process(study.pid).children(recursive=True)
+    before |= finished(out)
+    study.send_signal(signal.SIGKILL)
+    study.wait()
+    wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 30, "the end of its workers and kernels")
+    assert set(finished(out)) == set(before) and len(before) < 4
+
+    # 3. Started again, it ends complete, and what was finished was left alone.
+    again = lightvision("study", path, "--out", out, "--workers", 2)
+    assert again.returncode == 0, again.stderr
+    complete(out)
+    after = finished(out)
+    assert {name: after[name] for name in before} == before
+
+    # 4. All the interruptions left no trace in a single number.
+    assert lightvision("study", path, "--out", reference, "--workers", 2).returncode == 0
+    ours, expected = histories(out), histories(reference)
+    assert ours.keys() == expected.keys()
+    for name in expected: pd.testing.assert_frame_equal(ours[name], expected[name], check_exact=True)
+
+
+def test_a_running_cluster(plan, tmp_path, lightvision):
+    address = tmp_path/"scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
+    cluster = [subprocess.Popen(dask + ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address)], **quiet)]
+    try:
+        wait_for(lambda: address.exists() and address.read_text().strip(), 60, "the scheduler")
+        cluster += [subprocess.Popen(dask + ["worker", "--scheduler-file", str(address), "--nthreads", "1", "--no-dashboard"], **quiet) for _ in range(2)]
+        scheduler = json.loads(address.read_text())["address"]
+        done = lightvision("study", plan(epochs=2), "--out", tmp_path/"out", "--scheduler", scheduler)
+        assert done.returncode == 0, done.stderr
+        complete(tmp_path/"out")
+    finally:
+        for p in reversed(cluster): p.terminate()
+        for p in cluster: p.wait(20)
+
+
+def test_a_failed_run_is_reported_and_stops_no_other(plan, tmp_path, lightvision):
+    text = """
+name: tiny
+tasks: [landcover-mini]
+seeds: [0]
+preset: smoke
+per_class: 12
+train: {{epochs: 1, batch_size: 16}}
+models:
+  - {{arch: mobilenetv3_small_050, weights: scratch, train: {{lr: 1.0e+30}}}}
+  - {{arch: mobilenetv2_035, weights: scratch, teacher: mobilenetv3_small_050}}
+  - {{arch: mobilenetv2_050, weights: scratch}}
+"""
+    done = lightvision("study", plan(text), "--out", tmp_path/"out")
+    assert done.returncode == 1
+    records = pd.read_csv(tmp_path/"out"/"tiny"/"records.csv")
+    assert records.arch.tolist() == ["mobilenetv2_050"]
+    failed = next(line for line in done.stderr.splitlines() if line.startswith("failed: "))
+    assert "the loss is not a number" in failed and "lower lr" in failed
+    notebook, = (tmp_path/"out"/"pool").glob("*/failed.ipynb")
+    assert str(notebook) in failed
+    assert "skipped: " in done.stderr and "its teacher" in done.stderr
+
+
+def test_two_studies_in_one_folder_do_not_mix(plan, tmp_path, lightvision):
+    path, out = plan(epochs=4), tmp_path/"out"
+    first = start("study", path, "--out", out, cwd=tmp_path)
+    wait_for(lambda: runs(out), what="the first Run")
+    second = lightvision("study", path, "--out", out)
+    assert second.returncode == 2 and "another process is working" in second.stderr
+    assert first.wait(200) == 0
+    complete(out)
+
+
+def test_the_same_study_twice_computes_nothing_twice(plan, tmp_path, lightvision):
+    path, out = plan(epochs=1), tmp_path/"out"
+    assert lightvision("study", path, "--out", out).returncode == 0
+    before = finished(out)
+    forecast = lightvision("study", path, "--out", out, "--dry-run")
+    assert "0 of 4 Runs to do" in forecast.stdout
+    assert lightvision("study", path, "--out", out).returncode == 0
+    assert finished(out) == before

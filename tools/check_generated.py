@@ -1,0 +1,29 @@
+"""Regenerate all that is generated (package, README, cleaned notebooks) and fail when that changed anything.
+
+Compares files before and after rather than with git, so it says the same in a checkout with uncommitted work.
+"""
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+GENERATED = ("lightvision/**/*.py", "nbs/**/*.ipynb", "README.md")
+BIN = Path(sys.executable).parent
+
+
+def state():
+    paths = (p for pattern in GENERATED for p in Path(".").glob(pattern) if ".ipynb_checkpoints" not in p.parts)
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+
+def main():
+    before = state()
+    for command in ([BIN/"nbdev_export"], [BIN/"nbdev_clean"], [sys.executable, "tools/readme.py"]):
+        subprocess.run([str(part) for part in command], check=True)
+    after = state()
+    changed = sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))
+    if changed: sys.exit("out of date, now regenerated; look at them and commit them: " + ", ".join(changed))
+    print(f"{len(after)} generated files agree with their sources")
+
+
+if __name__ == "__main__": main()
