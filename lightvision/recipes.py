@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STEPS', 'StepKind', 'step', 'list_steps', 'find_step', 'Step', 'Recipe', 'fp32']
 
-# %% ../nbs/02a_recipes.ipynb #fa6a3b16
+# %% ../nbs/02a_recipes.ipynb #a560d176
 import dataclasses, difflib, re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import yaml
 from .data import LightVisionError
 from .training import Context, TrainSettings, fit
 
-# %% ../nbs/02a_recipes.ipynb #fde8f7c3
+# %% ../nbs/02a_recipes.ipynb #38d6541e
 @dataclass(frozen=True)
 class StepKind:
     "A registered step"
@@ -42,7 +42,7 @@ def list_steps() -> list:
     "The steps that are registered now, with their numbers"
     return sorted(f"{k.name}{n}" for k in STEPS.values() for n in (k.allowed or (["N"] if k.number else [""])))
 
-# %% ../nbs/02a_recipes.ipynb #0d3d6e62
+# %% ../nbs/02a_recipes.ipynb #3eea2c9c
 def find_step(token: str, # "fp32", or a name with its number such as "prune50"
              ) -> tuple: # the StepKind, and the settings that the number gives
     "The step that a token names; an unknown one is an error that offers the closest"
@@ -53,7 +53,7 @@ def find_step(token: str, # "fp32", or a name with its number such as "prune50"
     close = difflib.get_close_matches(token, list_steps(), n=3, cutoff=0.4)
     raise LightVisionError(f"unknown step {token!r}: " + (f"did you mean {' or '.join(close)}?" if close else f"use {', '.join(list_steps())}"))
 
-# %% ../nbs/02a_recipes.ipynb #24e64278
+# %% ../nbs/02a_recipes.ipynb #58595154
 @dataclass(frozen=True)
 class Step:
     "One step of a recipe with the settings that were given"
@@ -71,7 +71,7 @@ class Step:
         if kind.number in given: raise LightVisionError(f"{kind.number} is set twice for {self.token}: the number in the name is enough")
         return kind.settings.from_dict({**given, **number})
 
-# %% ../nbs/02a_recipes.ipynb #4bf8e8cd
+# %% ../nbs/02a_recipes.ipynb #54f3b9f3
 @dataclass(frozen=True)
 class Recipe:
     "An ordered, immutable list of steps; prints as its short name"
@@ -123,7 +123,7 @@ class Recipe:
             for row in context.history[before:]: row["step"] = s.token
         return model
 
-# %% ../nbs/02a_recipes.ipynb #9bbf5ffd
+# %% ../nbs/02a_recipes.ipynb #e5172b95
 @step("fp32")
 def fp32(model, task, settings, context):
     "Train without compressing anything"

@@ -6,7 +6,7 @@
 __all__ = ['SOURCES', 'manifest_path', 'write_manifest', 'read_manifest', 'apply_manifest', 'data_folders', 'check_archive',
            'download', 'find_archive', 'list_tasks', 'get_task']
 
-# %% ../nbs/00b_tasks.ipynb #555cc466
+# %% ../nbs/00b_tasks.ipynb #fe07b890
 import contextlib
 import gzip
 import hashlib
@@ -26,7 +26,7 @@ from .data import PARTS, SALT, LightVisionError, Task, make_task, split_table
 from .folders import as_size, cache_folder, cached, content_hash, read_folder, writable, write_atomic
 from .landcover import landcover_mini
 
-# %% ../nbs/00b_tasks.ipynb #c733a8a7
+# %% ../nbs/00b_tasks.ipynb #7538775f
 SOURCES = {
     "eurosat": dict(
         files={"eurosat.zip": "sha256:64104e9ab010e5b0c8c27063bf6449a38b50bafe99199cba929db15578766362",
@@ -49,14 +49,14 @@ SOURCES = {
         cite="Thung and Yang, Classification of Trash for Recyclability Status, Stanford CS 229, 2016"),
 }
 
-# %% ../nbs/00b_tasks.ipynb #ba15b6b9
+# %% ../nbs/00b_tasks.ipynb #3eb0d54f
 def manifest_path(
     name: str, # a published task
 ) -> Path:
     "Where the package keeps the manifest of `name`."
     return Path(str(files("lightvision")))/"manifests"/f"{name}.tsv.gz"
 
-# %% ../nbs/00b_tasks.ipynb #6102adb0
+# %% ../nbs/00b_tasks.ipynb #60129d7a
 def write_manifest(
     name: str,            # a published task
     table: dict,          # as `build_cache` writes it
@@ -72,7 +72,7 @@ def write_manifest(
     manifest_path(name).parent.mkdir(exist_ok=True)
     write_atomic(manifest_path(name), gzip.compress(("\n".join(rows) + "\n").encode(), 9, mtime=0))
 
-# %% ../nbs/00b_tasks.ipynb #cad70ac3
+# %% ../nbs/00b_tasks.ipynb #b5ea32d2
 def read_manifest(
     name: str, # a published task
 ) -> tuple: # the head as a dict, and a DataFrame indexed by name with columns part, hash and perhaps author
@@ -81,7 +81,7 @@ def read_manifest(
     rows = [r.split("\t") for r in rows]
     return json.loads(head[2:]), pd.DataFrame(rows, columns=["name", "part", "hash", "author"][:len(rows[0])]).set_index("name")
 
-# %% ../nbs/00b_tasks.ipynb #1ab756d9
+# %% ../nbs/00b_tasks.ipynb #53c123b1
 def apply_manifest(
     name: str,     # a published task
     table: dict,   # as `build_cache` writes it
@@ -106,7 +106,7 @@ def apply_manifest(
     if split in known: return np.array([PARTS.index(p) for p in known[split]], np.uint8)
     raise LightVisionError(f"{name} has no split {split!r}: it has lightvision" + (" and author" if "author" in known else " only"))
 
-# %% ../nbs/00b_tasks.ipynb #8d3ebc29
+# %% ../nbs/00b_tasks.ipynb #dfaae758
 def data_folders(
     root=None, # a folder to look in instead of $LIGHTVISION_DATA
 ) -> list:
@@ -114,7 +114,7 @@ def data_folders(
     first = root or os.environ.get("LIGHTVISION_DATA")
     return [Path(p).expanduser() for p in ([first] if first else [])] + [cache_folder()]
 
-# %% ../nbs/00b_tasks.ipynb #a12fa8f7
+# %% ../nbs/00b_tasks.ipynb #809518b9
 def check_archive(
     path,         # the file
     known: str,   # "sha256:..." or "md5:..."
@@ -131,7 +131,7 @@ def check_archive(
         raise LightVisionError(f"the {kind} checksum {got[:12]}... of {path} is not a known one ({want[:12]}...): it is truncated or changed; "
                                f"delete it, or pass folder:{path} to use it as it is")
 
-# %% ../nbs/00b_tasks.ipynb #ee8eb479
+# %% ../nbs/00b_tasks.ipynb #3f623e56
 def download(
     url: str,      # http(s) address
     path,          # where the file goes; there is a .part file beside it until it is complete
@@ -154,10 +154,11 @@ def download(
     try: check_archive(part, known)
     except LightVisionError:
         part.unlink()
-        raise LightVisionError(f"what {url} sent is not the known file (wrong checksum): nothing was kept; try again later, or put {path.name} there by hand") from None
+        raise LightVisionError(f"what {url} sent is not the known file (wrong checksum): nothing was kept; "
+                               f"try again later, or put {path.name} there by hand") from None
     os.replace(part, path)
 
-# %% ../nbs/00b_tasks.ipynb #9c54c36b
+# %% ../nbs/00b_tasks.ipynb #44f28066
 def find_archive(
     name: str,  # a published task
     root=None,  # a folder to look in instead of $LIGHTVISION_DATA
@@ -183,7 +184,7 @@ def find_archive(
     raise LightVisionError(f"{name} is not in {' or '.join(map(str, folders))} and could not be downloaded ({failures[0]}): "
                            f"put {' or '.join(source['files'])} into one of these folders, or set LIGHTVISION_DATA")
 
-# %% ../nbs/00b_tasks.ipynb #9c91c80a
+# %% ../nbs/00b_tasks.ipynb #4ee44f4c
 def list_tasks(
     root=None, # a folder to look in instead of $LIGHTVISION_DATA
 ) -> pd.DataFrame:
@@ -199,7 +200,7 @@ def list_tasks(
                  splits="lightvision", here=True, licence="as the package", source="drawn by the package (synthetic)")]
     return pd.DataFrame(rows + [row(n, s) for n, s in SOURCES.items()]).set_index("task")
 
-# %% ../nbs/00b_tasks.ipynb #035e9cee
+# %% ../nbs/00b_tasks.ipynb #c001f2da
 def get_task(
     name: str,                 # "landcover-mini", "eurosat", "ucmerced", "trashnet", or "folder:PATH"
     size=None,                 # pixels, or (height, width); None: the data set's own size
@@ -210,7 +211,8 @@ def get_task(
     "A data set made ready, by name."
     size = as_size(size)
     if name.startswith("folder:"):
-        if split != "lightvision": raise LightVisionError(f"a folder has no split {split!r}: make train, val and test folders in it for a split of your own")
+        if split != "lightvision":
+            raise LightVisionError(f"a folder has no split {split!r}: make train, val and test folders in it for a split of your own")
         return read_folder(name.removeprefix("folder:"), size, skip_bad)
     known = ["landcover-mini", *SOURCES]
     if name not in known:

@@ -6,10 +6,10 @@
 __all__ = ['HISTORY', 'CLOCK', 'TrainSettings', 'Context', 'resolve_device', 'seed_of', 'generator', 'on_device', 'batches',
            'n_steps', 'Predictions', 'predict', 'evaluate', 'make_optimizer', 'lr_at', 'mixup', 'update_average',
            'cross_entropy', 'use_bf16', 'train_epoch', 'fingerprint', 'save_checkpoint', 'load_checkpoint', 'fit',
-           'history_table', 'training_rate']
+           'history_table']
 
-# %% ../nbs/02_training.ipynb #fb358522
-import contextlib, copy, dataclasses, difflib, hashlib, json, math, os, time
+# %% ../nbs/02_training.ipynb #e66de2b7
+import copy, dataclasses, difflib, hashlib, json, math, os, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from .augment import augment as augment_images, to_float
 from .data import LightVisionError, Task
 from .folders import write_atomic
 
-# %% ../nbs/02_training.ipynb #5053024b
+# %% ../nbs/02_training.ipynb #367c0124
 @dataclass(frozen=True)
 class TrainSettings:
     "How to train; the defaults fine-tune a pretrained network"
@@ -50,12 +50,13 @@ class TrainSettings:
         for name in values or {}:
             if name not in names:
                 close = difflib.get_close_matches(str(name), names, n=1)
-                raise LightVisionError(f"unknown training setting {name!r}: " + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(names)}"))
+                hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(names)}"
+                raise LightVisionError(f"unknown training setting {name!r}: {hint}")
         return cls(**(values or {}))
 
     def to_dict(self): return dataclasses.asdict(self)
 
-# %% ../nbs/02_training.ipynb #4f627d48
+# %% ../nbs/02_training.ipynb #fe891649
 def _as_type(name, value, kind):
     "The value as int, float, bool or str; anything that does not fit exactly is refused"
     try:
@@ -64,7 +65,8 @@ def _as_type(name, value, kind):
         if kind is int and not isinstance(value, bool) and float(value) == int(float(value)): return int(float(value))
         if kind is float and not isinstance(value, bool): return float(value)
     except (TypeError, ValueError, OverflowError): pass
-    raise LightVisionError(f"{name} is {value!r}: it must be {dict(int='a whole number', float='a number', bool='true or false', str='a word')[kind.__name__]}")
+    rule = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+    raise LightVisionError(f"{name} is {value!r}: it must be {rule}")
 
 def _check(s):
     rules = dict(epochs=(s.epochs >= 1, "at least 1"), batch_size=(s.batch_size >= 2, "at least 2, or batch normalisation has nothing to average"),
@@ -76,7 +78,7 @@ def _check(s):
     for name, (good, rule) in rules.items():
         if not good: raise LightVisionError(f"{name} is {getattr(s, name)!r}: it must be {rule}")
 
-# %% ../nbs/02_training.ipynb #a9e81002
+# %% ../nbs/02_training.ipynb #e995f6b2
 @dataclass
 class Context:
     "The circumstances of a run"
@@ -97,7 +99,7 @@ def resolve_device(device: str = "auto", # "cpu", "cuda", "cuda:1" or "auto"
     if device.type == "cuda" and not torch.cuda.is_available(): raise LightVisionError("no CUDA GPU here: use device=\"cpu\" or \"auto\"")
     return device
 
-# %% ../nbs/02_training.ipynb #d37595d6
+# %% ../nbs/02_training.ipynb #37c3bd06
 def seed_of(*parts # anything printable: the seed, the epoch, a word for the purpose
            ) -> int: # in [0, 2^63)
     "A seed derived from all parts"
@@ -107,7 +109,7 @@ def generator(*parts) -> torch.Generator: # on the CPU, so that every device dra
     "A fresh random generator for one purpose; the parts are those of `seed_of`"
     return torch.Generator().manual_seed(seed_of(*parts))
 
-# %% ../nbs/02_training.ipynb #7e3d248e
+# %% ../nbs/02_training.ipynb #b575ee8a
 def on_device(task: Task, # any task
               device: torch.device, # where the model is
              ) -> Task: # the same task; on a GPU with its images there, if they take at most half of the free memory
@@ -123,9 +125,10 @@ def batches(task: Task, # where the images come from
             seed: int = 0, # with `epoch`, fixes order and augmentation
             epoch: int = 0, # see `seed`
             augment: bool = True, # whether training pictures are varied
+            train: bool = None, # whether to shuffle and vary; None: only the train part
            ): # yields x: float [B, 3, H, W] in [0, 1], channels last; y: int64 [B]
     "One pass over a part of a task"
-    device, train = torch.device(device), part == "train"
+    device, train = torch.device(device), part == "train" if train is None else train
     order = task.indices(part)
     if train: order = order[torch.randperm(len(order), generator=generator(seed, epoch, "order"))]
     vary = generator(seed, epoch, "augment")
@@ -141,7 +144,7 @@ def n_steps(n: int, # pictures in the training part
     "Steps of one epoch: a last batch of one picture is left out"
     return n//batch_size + (n % batch_size > 1)
 
-# %% ../nbs/02_training.ipynb #8211293f
+# %% ../nbs/02_training.ipynb #25af0098
 @dataclass(frozen=True, repr=False)
 class Predictions:
     "What a model says about one part of a task, item by item"
@@ -166,7 +169,7 @@ def predict(model: torch.nn.Module, # a classifier of pixels in [0, 1]
     "Predict every item of a part, in order"
     device, training = resolve_device(device), model.training
     model.to(device).eval()
-    logits = [model(x).float().cpu() for x, _ in batches(task, part, batch_size, device)]
+    logits = [model(x).float().cpu() for x, _ in batches(task, part, batch_size, device, train=False)]
     model.train(training)
     rows = task.indices(part)
     if not len(rows): raise LightVisionError(f"{task.name} has no items in its part {part!r}: choose another part or another split")
@@ -179,7 +182,7 @@ def evaluate(predictions: Predictions) -> dict: # accuracy and macro_f1 in [0, 1
     hits, seen = confusion.diagonal(), confusion.sum(0) + confusion.sum(1) # seen = 2TP + FP + FN
     return dict(accuracy=float(hits.sum()/len(truth)), macro_f1=float((2*hits[seen > 0]/seen[seen > 0]).mean()), n=len(truth))
 
-# %% ../nbs/02_training.ipynb #5011b55c
+# %% ../nbs/02_training.ipynb #75bec335
 def make_optimizer(model: torch.nn.Module, # any network
                    settings: TrainSettings, # optimizer, lr, weight_decay
                   ) -> torch.optim.Optimizer:
@@ -201,7 +204,7 @@ def lr_at(step: int, # counted from 0 over all epochs
     if step < warm: return settings.lr*(step + 1)/warm
     return settings.lr*(1 + math.cos(math.pi*(step - warm + 1)/(total - warm + 1)))/2
 
-# %% ../nbs/02_training.ipynb #e85f62ff
+# %% ../nbs/02_training.ipynb #d95e9464
 def mixup(x: torch.Tensor, # float [B, 3, H, W]
           y: torch.Tensor, # int64 [B]
           n_classes: int, # C
@@ -225,7 +228,7 @@ def update_average(average: torch.nn.Module, # the copy that is averaged, change
         if value.is_floating_point(): value.lerp_(now[name].to(value), 1 - decay)
         else: value.copy_(now[name])
 
-# %% ../nbs/02_training.ipynb #20c7540f
+# %% ../nbs/02_training.ipynb #82d5f7b2
 def cross_entropy(label_smoothing: float = 0.1): # probability given to the other classes
     "The default loss"
     def loss(model, x, y, context): return F.cross_entropy(model(x).float(), y, label_smoothing=label_smoothing)
@@ -243,7 +246,7 @@ def _stop_on_nan(losses, epoch, first_step, lr):
     if len(bad): raise LightVisionError(f"the loss is not a number in epoch {epoch}, step {first_step + int(bad[0])}, at learning rate {lr:.2g}: "
                                         f"lower lr (try {lr/10:.0e}) or set clip: 1.0")
 
-# %% ../nbs/02_training.ipynb #03e42ed3
+# %% ../nbs/02_training.ipynb #cd462001
 def train_epoch(model: torch.nn.Module, # changed in place; on its device, in training mode
                 task: Task, # only its train part is read
                 optimizer: torch.optim.Optimizer, # of `make_optimizer`
@@ -282,7 +285,7 @@ def train_epoch(model: torch.nn.Module, # changed in place; on its device, in tr
     return dict(lr=lr, train_loss=float(torch.stack(losses).mean()), train_accuracy=int(sum(hits))/seen,
                 images_per_second=seen/(time.perf_counter() - start))
 
-# %% ../nbs/02_training.ipynb #6c52a1b1
+# %% ../nbs/02_training.ipynb #9c6bffae
 def fingerprint(model: torch.nn.Module, # any network, or None
                ) -> str: # 16 hex digits
     "A hash of every weight"
@@ -310,10 +313,11 @@ def load_checkpoint(path: Path, # a file of `save_checkpoint`
     except Exception as e: # a cut-off file raises one of many kinds
         raise LightVisionError(f"the checkpoint {path} is damaged ({type(e).__name__}): delete it to train from the start") from None
     other = [k for k in key or {} if state.get("key", {}).get(k) != key[k]]
-    if other: raise LightVisionError(f"the checkpoint {path} belongs to another run (different {', '.join(other)}): use another folder, or delete it")
+    other = ", ".join("starting weights" if k == "start" else k for k in other)
+    if other: raise LightVisionError(f"the checkpoint {path} belongs to another run (different {other}): use another folder, or delete it")
     return state
 
-# %% ../nbs/02_training.ipynb #daaf748c
+# %% ../nbs/02_training.ipynb #b22be1b2
 def _start_key(model, task, settings, context, loss, note):
     key = dict(settings=settings.to_dict(), task=f"{task.name} {task.data_hash} {task.split_hash} {len(task)}", seed=context.seed,
                start=fingerprint(model), teacher=fingerprint(context.teacher), loss=getattr(loss, "__qualname__", str(type(loss))), note=note)
@@ -375,7 +379,7 @@ def _stopped(rows, settings):
     values = [r["val_accuracy"] for r in rows]
     return bool(settings.patience and values and len(values) - 1 - int(np.argmax(values)) >= settings.patience)
 
-# %% ../nbs/02_training.ipynb #35f694ca
+# %% ../nbs/02_training.ipynb #d039d9bc
 HISTORY = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second")
 CLOCK = ("seconds", "images_per_second") # the columns that differ from run to run
 
@@ -383,35 +387,3 @@ def history_table(history: list, # `Context.history`
                  ) -> pd.DataFrame:
     "The history as a table, one row per epoch"
     return pd.DataFrame(history, columns=None if history else list(HISTORY))
-
-# %% ../nbs/02_training.ipynb #f254e78c
-def training_rate(model: torch.nn.Module, # a classifier; a copy is trained
-                  task: Task, # its train part feeds the steps
-                  settings: TrainSettings = TrainSettings(), # batch size, precision, optimizer
-                  device: str = "auto", # where to compute
-                  rounds: int = 5, # rounds of each kind; the best of each counts, because other programs only ever slow us down
-                  steps: int = 4, # steps a round
-                 ) -> dict: # bare and fed in images per second, share = fed/bare
-    "The rate of training steps with and without the loader"
-    device = resolve_device(device)
-    model, task, n = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train(), on_device(task, device), settings.batch_size
-    optimizer, loss, bf16 = make_optimizer(model, settings), cross_entropy(settings.label_smoothing), use_bf16(settings, device)
-    def endless():
-        epoch = 0
-        while True:
-            epoch += 1
-            yield from (b for b in batches(task, "train", n, device, 0, epoch, settings.augment) if len(b[1]) == min(n, len(task.indices("train"))))
-    feed = endless()
-    fixed = next(feed)
-    def seconds(get):
-        wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-        wait(); start = time.perf_counter()
-        for _ in range(steps):
-            x, y = get()
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16): value = loss(model, x, y, None)
-            optimizer.zero_grad(set_to_none=True); value.backward(); optimizer.step()
-        wait(); return (time.perf_counter() - start)/(steps*len(y))
-    seconds(lambda: fixed) # warm up
-    times = [(seconds(lambda: fixed), seconds(lambda: next(feed))) for _ in range(rounds)]
-    bare, fed = (1/min(t) for t in zip(*times))
-    return dict(bare=bare, fed=fed, share=fed/bare)

@@ -1,5 +1,8 @@
 """The input benchmark on a folder of photos: both sides see the same pixels, and nothing stays behind, whatever happens."""
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 
 import numpy as np
@@ -9,6 +12,8 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
+
+from conftest import wait_for
 
 from lightvision import benchmarks
 from lightvision.benchmarks import BARE, OURS, bench_input, image_folder, original_files, pick, torchvision_transform
@@ -81,9 +86,21 @@ def test_nothing_stays_behind_after_an_interruption(photos, monkeypatch, error):
     assert calls[-1].func is image_folder and len(calls) == 4
 
 
-@pytest.mark.parametrize("change, word", [(dict(batch_size=64), "pass a smaller one"), (dict(batch_size=0), "batch_size"), (dict(workers=-1), "workers"),
-                                          (dict(seconds=-1.), "seconds"), (dict(seconds=float("nan")), "seconds"), (dict(rounds=1), "rounds"),
-                                          (dict(device="gpu"), "device"), (dict(dataset="folder:nowhere"), "nowhere"), (dict(arch="mobilenet_v2"), "mobilenetv2")])
+def test_nothing_stays_behind_when_asked_to_end(photos, scratch):
+    code = f"from lightvision.benchmarks import bench_input; bench_input({photos!r}, {NET!r}, batch_size=4, seconds=60., workers=2)"
+    p = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(scratch)})
+    wait_for(lambda: len(psutil.Process(p.pid).children()) >= 2, what="the start of the workers")
+    workers = psutil.Process(p.pid).children()
+    p.terminate()
+    assert p.wait(60) == 128 + signal.SIGTERM
+    wait_for(lambda: not any(w.is_running() for w in workers), what="the end of the workers")
+
+
+@pytest.mark.parametrize("change, word", [
+    (dict(batch_size=64), "pass a smaller one"), (dict(batch_size=0), "batch_size"), (dict(workers=-1), "workers"), (dict(rounds=1), "rounds"),
+    (dict(seconds=-1.), "seconds"), (dict(seconds=float("nan")), "seconds"), (dict(device="gpu"), "device"),
+    (dict(dataset="folder:nowhere"), "nowhere"), (dict(arch="mobilenet_v2"), "mobilenetv2"),
+])
 def test_mistakes_are_refused_before_anything_starts(photos, change, word):
     with pytest.raises(LightVisionError, match=word) as e: bench_input(**dict(dataset=photos, arch=NET, batch_size=4) | change)
     assert "\n" not in str(e.value)

@@ -36,7 +36,7 @@ def test_help_comes_from_the_docments(lightvision, command):
 ])
 def test_mistakes_get_one_line_and_leave_nothing(lightvision, tmp_path, arguments, words):
     one_line(lightvision(*arguments), *words)
-    assert not list(tmp_path.rglob("*.partial*"))
+    assert not list(tmp_path.rglob("*.part"))
     assert not (tmp_path/"runs"/"pool").exists() or not list((tmp_path/"runs"/"pool").glob("*/*.safetensors"))
 
 
@@ -63,8 +63,8 @@ def test_a_wrong_plan_is_refused_before_anything_is_computed(lightvision, plan, 
 
 def test_unwritable_output(lightvision, plan, tmp_path):
     (tmp_path/"file").write_text("a file, not a folder")
-    one_line(lightvision("study", plan(), "--out", tmp_path/"file"/"runs"), "cannot write", "--out")
-    one_line(lightvision("train", "landcover-mini", "mobilenetv3_small_050", "--weights", "scratch", "--out", tmp_path/"file"/"runs"), "cannot write", "--out")
+    one_line(lightvision("study", plan(), "--out", tmp_path/"file"/"runs"), "cannot write", "choose a folder")
+    one_line(lightvision("train", "landcover-mini", "mobilenetv3_small_050", "--weights", "scratch", "--out", tmp_path/"file"/"runs"), "cannot write", "choose a folder")
 
 
 def test_train_resumes_and_names_a_truncated_checkpoint(lightvision, tmp_path):
