@@ -30,6 +30,17 @@ def test_experiment_notebooks_keep_their_parameters_tag():
         assert sum("parameters" in c["metadata"].get("tags", []) for c in cells) == 1, path
 
 
+def test_the_git_filter_cleans_and_loses_nothing():
+    notebook = json.loads((ROOT/"nbs/experiments/run.ipynb").read_text())
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code": cell["execution_count"] = 7
+    dirty = json.dumps(notebook)
+    clean = subprocess.run([sys.executable, "tools/clean_stdin.py"], input=dirty, capture_output=True, text=True, cwd=ROOT).stdout
+    assert clean == (ROOT/"nbs/experiments/run.ipynb").read_text()
+    other = "no notebook at all"
+    assert subprocess.run([sys.executable, "tools/clean_stdin.py"], input=other, capture_output=True, text=True, cwd=ROOT).stdout == other
+
+
 def test_imports_run_downhill():
     "A notebook imports only packages of notebooks that come before it."
     order = {}
