@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'prepare', 'train', 'study', 'find_plan', 'print_forecast', 'print_results', 'results', 'bench', 'usage',
            'parser_of', 'main']
 
-# %% ../nbs/12_cli.ipynb #b4bfc783
+# %% ../nbs/12_cli.ipynb #695baf5c
 import os
 import sys
 from argparse import SUPPRESS
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fastcore.script import anno_parser, store_true
 
-# %% ../nbs/12_cli.ipynb #485d0aff
+# %% ../nbs/12_cli.ipynb #4ab3e93a
 def prepare(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folder:PATH
             size: int = None,  # side of the pictures in pixels; default: the task's own
             split: str = "lightvision",  # lightvision, or author where the authors published one
@@ -30,7 +30,7 @@ def prepare(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or fol
           f"{len(task.duplicates)} group(s) of identical pictures\n\n{counts.to_string()}\n\ndata {task.data_hash}, split {task.split_hash}")
     for group in task.duplicates: print("identical:", " = ".join(group))
 
-# %% ../nbs/12_cli.ipynb #7250fb75
+# %% ../nbs/12_cli.ipynb #9c838eed
 def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folder:PATH
           arch: str,  # a timm name or one of ours, such as mobilenetv2_100; a wrong name gets the closest ones offered
           epochs: int = 6,  # passes over the training images
@@ -58,7 +58,7 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folde
     print(f"test accuracy {measures['test_accuracy']:.4f} on {measures['n_test']:,} images, macro F1 {measures['macro_f1']:.4f}, "
           f"weights from {measures['weights_source']}\n{folder/'model.safetensors'}")
 
-# %% ../nbs/12_cli.ipynb #e15b8ec8
+# %% ../nbs/12_cli.ipynb #2f9948c9
 def study(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
           out: str = "runs",  # output folder
           workers: int = None,  # Runs at a time on this machine; default: one a GPU, or one a core
@@ -83,12 +83,12 @@ def study(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
         print(f"{len(failed)} of {len(outcomes)} Runs did not finish; the same command tries them again", file=sys.stderr)
         return 1
 
-# %% ../nbs/12_cli.ipynb #6ca4e9be
+# %% ../nbs/12_cli.ipynb #df25d217
 def find_plan(plan: str) -> Path:
     "A path as it is; a bare name is looked up in nbs/plans."
     from lightvision.data import LightVisionError
-    from lightvision.runner import experiment_notebook
-    beside = Path(experiment_notebook()).parents[1]/"plans"
+    from lightvision.runner import shipped
+    beside = shipped("plans")
     for path in (Path(plan), beside/plan, beside/f"{plan}.yaml"):
         if path.is_file(): return path
     raise LightVisionError(f"there is no plan {plan}; ours are {', '.join(p.stem for p in sorted(beside.glob('*.yaml')))}")
@@ -111,7 +111,7 @@ def print_results(plan, records, folder, pool):
     page = write_report(folder, pool, plan.name, plan.about)
     print(f"report:  {page}\nrecords: {folder.resolve()/'records.csv'}")
 
-# %% ../nbs/12_cli.ipynb #22ead7ae
+# %% ../nbs/12_cli.ipynb #051fe3cd
 def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
             out: str = "runs",  # output folder that the study wrote to
             evidence: str = None,  # also copy notebooks, Records and predictions to this folder, with checksums
@@ -132,7 +132,7 @@ def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
     print_results(plan, records, folder, pool)
     if evidence: print(f"evidence: {collect_evidence(folder, pool, Path(evidence)/plan.name)}")
 
-# %% ../nbs/12_cli.ipynb #14b98fe2
+# %% ../nbs/12_cli.ipynb #c8904f62
 def bench(what: str,  # input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several
           dataset: str = "eurosat",  # input: the task whose images are used
           arch: str = "mobilenetv2_100",  # input: the network that is fed
@@ -150,7 +150,7 @@ def bench(what: str,  # input: our input pipeline against torchvision's ImageFol
     else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner")
     print(table.to_string(index=False))
 
-# %% ../nbs/12_cli.ipynb #45faac66
+# %% ../nbs/12_cli.ipynb #f1528bf9
 COMMANDS = dict(prepare=prepare, train=train, study=study, results=results, bench=bench)
 
 def usage() -> str:

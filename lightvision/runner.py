@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['QUIET', 'KEEP_MEMORY', 'OVERHEAD', 'sole_owner', 'open_run', 'host', 'close_run', 'save_predictions',
-           'load_predictions', 'teacher_agreement', 'tidy_executed', 'read_record', 'execute_run',
-           'experiment_notebook', 'default_workers', 'study_client', 'submit', 'epochs_done', 'follow', 'run_study',
-           'gather', 'batch_size', 'seconds_per_step', 'forecast', 'total_minutes', 'bench_runner']
+           'load_predictions', 'teacher_agreement', 'tidy_executed', 'read_record', 'worker_name', 'gpu_of', 'seal',
+           'execute_notebook', 'execute_run', 'shipped', 'default_workers', 'study_client', 'submit', 'epochs_done',
+           'follow', 'run_study', 'gather', 'batch_size', 'seconds_per_step', 'forecast', 'total_minutes',
+           'bench_runner']
 
-# %% ../nbs/11a_runner.ipynb #40454ded
+# %% ../nbs/11a_runner.ipynb #9231d7f7
 import fcntl
 import hashlib
 import json
@@ -34,9 +35,9 @@ from .folders import write_atomic
 from .models import create_model, save_model
 from .recipes import Recipe
 from .study import POOL, ModelPlan, Plan, Run, code_hash, expand, load_plan, load_task
-from .training import Context, TrainSettings, batches, evaluate, predict
+from .training import Context, TrainSettings, batches, evaluate, predict, resolve_device, use_bf16
 
-# %% ../nbs/11a_runner.ipynb #da10bd30
+# %% ../nbs/11a_runner.ipynb #bf8d4893
 @contextmanager
 def sole_owner(folder,  # folder to own
                wait: float = 30.,  # seconds to wait for another owner to end
@@ -52,7 +53,7 @@ def sole_owner(folder,  # folder to own
         else: raise LightVisionError(f"another process is working in {folder}; wait for it to end, or choose another folder with --out")
         yield
 
-# %% ../nbs/11a_runner.ipynb #2bebf3f6
+# %% ../nbs/11a_runner.ipynb #53bbdedb
 def open_run(run: Run,  # what to do
              folder=".",  # the Run's folder
              progress: bool = False,  # a bar for each epoch; off in executed notebooks, which would store each of its lines
@@ -71,7 +72,7 @@ def open_run(run: Run,  # what to do
     Path(folder).mkdir(parents=True, exist_ok=True)
     return task, model, Context(seed=run.seed, folder=Path(folder), progress=progress, preset=run.preset)
 
-# %% ../nbs/11a_runner.ipynb #30830391
+# %% ../nbs/11a_runner.ipynb #8e03541d
 def host() -> dict:
     "What the measurements were made on and with."
     cpu = platform.processor() or platform.machine()
@@ -81,7 +82,7 @@ def host() -> dict:
     return dict(device=device, threads=torch.get_num_threads(), cpu=cpu, system=platform.system(), python=platform.python_version(),
                 torch=torch.__version__, timm=version("timm"), lightvision=version("lightvision"))
 
-# %% ../nbs/11a_runner.ipynb #373cd6fc
+# %% ../nbs/11a_runner.ipynb #a64f6dc0
 def close_run(run: Run,  # what was done
               task, model, context,  # as `open_run` returned them; the model trained
               predictions,  # of the test part: `predict(model, task, "test")`
@@ -103,7 +104,7 @@ def close_run(run: Run,  # what was done
     write_atomic(folder/"measures.json", json.dumps(measures, indent=1))
     return measures
 
-# %% ../nbs/11a_runner.ipynb #41e6d965
+# %% ../nbs/11a_runner.ipynb #36c92500
 def save_predictions(path, predictions):
     "Write names, labels and class probabilities (float16, about 20 bytes an image and ten classes) as .npz."
     whole = BytesIO()
@@ -121,7 +122,7 @@ def teacher_agreement(teacher_folder, predictions) -> float:
     if list(teacher["names"]) != list(predictions.names): raise LightVisionError(f"the teacher in {teacher_folder} was tested on other images")
     return float((teacher["probabilities"].argmax(1) == np.asarray(predictions.probabilities).argmax(1)).mean())
 
-# %% ../nbs/11a_runner.ipynb #89568c93
+# %% ../nbs/11a_runner.ipynb #bc1f2e86
 def tidy_executed(nb,  # an executed notebook
                   places: dict,  # path -> what to write instead of it
                   ):  # the same notebook
@@ -141,7 +142,7 @@ def tidy_executed(nb,  # an executed notebook
                 if kind.startswith("text/") and isinstance(value, str): output["data"][kind] = clean(value)
     return nb
 
-# %% ../nbs/11a_runner.ipynb #4fa8be2e
+# %% ../nbs/11a_runner.ipynb #2808839b
 QUIET = ["--log-level=ERROR"]  # a kernel otherwise warns about TCP without encryption; it listens on this machine's loopback only
 
 def read_record(folder):
@@ -149,51 +150,78 @@ def read_record(folder):
     path = Path(folder)/"record.json"
     return json.loads(path.read_text()) if path.exists() else None
 
+def worker_name():
+    "The name of the Dask worker that this is called on; None elsewhere."
+    from distributed import get_worker
+    try: return get_worker().name
+    except ValueError: return None
+
+def gpu_of(worker,  # name of a Dask worker; those of a cluster on one machine are numbered from 0
+           gpus: int,  # how many GPUs the machine has
+           ) -> dict:  # environment variables for the kernel
+    "Workers of a machine with several GPUs take one each; a cluster of others has its own order, which is left alone."
+    return {"CUDA_VISIBLE_DEVICES": str(worker % gpus)} if gpus > 1 and isinstance(worker, int) else {}
+
+# %% ../nbs/11a_runner.ipynb #bd367148
+def seal(run: Run, folder: Path,
+         text: str,  # the executed notebook
+         ) -> dict:  # the Record
+    "Store the executed notebook, then the Record that vouches for it: from here on the Run is finished."
+    (folder/"failed.ipynb").unlink(missing_ok=True)
+    write_atomic(folder/"run.ipynb", text)
+    record = {**json.loads((folder/"measures.json").read_text()), "notebook": f"{run.name}/run.ipynb",
+              "notebook_sha256": hashlib.sha256(text.encode()).hexdigest(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    write_atomic(folder/"record.json", json.dumps(record, indent=1))
+    return record
+
+# %% ../nbs/11a_runner.ipynb #c6d745a4
+def execute_notebook(run: Run, folder: Path,
+                     notebook: str,  # the experiment notebook
+                     environment: dict,  # variables whose LIGHTVISION_ paths shall not show in the result
+                     ) -> tuple:  # text of the executed notebook, what went wrong ("" if nothing)
+    "Execute the experiment notebook for a Run in a kernel of its own."
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    running, error = folder/".running.ipynb", ""
+    try: papermill.execute_notebook(notebook, running, parameters=asdict(run), cwd=folder, progress_bar=False, kernel_name="python3", extra_arguments=QUIET)
+    except papermill.PapermillExecutionError as e: error = f"{e.ename}: {e.evalue}".splitlines()[0]
+    except DeadKernelError: error = "its kernel died; out of memory is the usual cause"
+    places = {str(folder.parent): "<pool>", str(Path.home()): "<home>", os.path.dirname(os.path.dirname(os.__file__)): "<lib>",
+              str(Path(notebook).parents[2]): "<repo>", **{v: f"<{k}>" for k, v in environment.items() if k.startswith("LIGHTVISION_")}}
+    text = nbformat.writes(tidy_executed(nbformat.read(running, 4), places)) + "\n"
+    running.unlink()
+    return text, error
+
+# %% ../nbs/11a_runner.ipynb #df2f3fed
 def execute_run(run: dict,  # the fields of a `Run`
                 pool: str,  # the folder that holds the Runs' folders; the same path on all workers
                 notebook: str,  # the experiment notebook
                 environment: dict,  # environment variables for the kernel
                 *before: dict,  # outcomes of the Runs that this one needs
                 ) -> dict:  # run, status ("finished", "failed" or "skipped") and reason
-    "Execute one Run in a kernel of its own; called on a Dask worker."
-    import papermill
-    from nbclient.exceptions import DeadKernelError
+    "Execute what is unfinished of one Run."
     run = Run(**run)
     folder = Path(pool)/run.name
-    done = lambda status, reason="": dict(run=run.name, status=status, reason=reason)
-    if read_record(folder): return done("finished")
-    if failed := [b["run"] for b in before if b["status"] != "finished"]: return done("skipped", f"its teacher {failed[0]} did not finish")
-    if code_hash(run.recipe) != run.code_hash: return done("failed", "this worker has another version of lightvision than the planner; install the same")
-    os.environ.update(environment)
+    outcome = lambda status, reason="": dict(run=run.name, status=status, reason=reason)
+    if read_record(folder): return outcome("finished")
+    if failed := [b["run"] for b in before if b["status"] != "finished"]: return outcome("skipped", f"its teacher {failed[0]} did not finish")
+    if code_hash(run.recipe) != run.code_hash: return outcome("failed", "this worker has another version of lightvision than the planner; install the same")
+    os.environ.update(environment | gpu_of(worker_name(), torch.cuda.device_count()))
     folder.mkdir(parents=True, exist_ok=True)
-    running, failure = folder/".running.ipynb", folder/"failed.ipynb"
-    kernel_error = ""
-    try: papermill.execute_notebook(notebook, running, parameters=asdict(run), cwd=folder, progress_bar=False, kernel_name="python3", extra_arguments=QUIET)
-    except papermill.PapermillExecutionError as e: kernel_error = f"{e.ename}: {e.evalue}"
-    except DeadKernelError: kernel_error = "its kernel died; out of memory is the usual cause"
-    places = {str(Path(pool).resolve()): "<pool>", str(Path.home()): "<home>", os.path.dirname(os.path.dirname(os.__file__)): "<lib>",
-              str(Path(notebook).resolve().parents[2]): "<repo>", **{v: f"<{k}>" for k, v in environment.items() if k.startswith("LIGHTVISION_")}}
-    text = nbformat.writes(tidy_executed(nbformat.read(running, 4), places)) + "\n"
-    running.unlink()
-    if kernel_error:
-        write_atomic(failure, text)
-        return done("failed", f"{kernel_error.splitlines()[0]} (see {failure})")
-    failure.unlink(missing_ok=True)
-    write_atomic(folder/"run.ipynb", text)
-    record = {**json.loads((folder/"measures.json").read_text()), "notebook": f"{run.name}/run.ipynb",
-              "notebook_sha256": hashlib.sha256(text.encode()).hexdigest(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    write_atomic(folder/"record.json", json.dumps(record, indent=1))
-    return done("finished")
+    text, error = execute_notebook(run, folder, notebook, environment)
+    if error: return outcome("failed", f"{error} (see {write_atomic(folder/'failed.ipynb', text)})")
+    seal(run, folder, text)
+    return outcome("finished")
 
-# %% ../nbs/11a_runner.ipynb #da8f0319
-def experiment_notebook() -> Path:
-    "The notebook that papermill executes for a Run: in the checkout, else beside the installed package."
-    package = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
-    for place in (package.parent/"nbs"/"experiments", package/"experiments", Path.cwd()/"experiments"):
-        if (place/"run.ipynb").exists(): return place/"run.ipynb"
-    raise LightVisionError("the experiment notebook nbs/experiments/run.ipynb is not here; run from a checkout of lightvision")
+# %% ../nbs/11a_runner.ipynb #ef9bcde3
+def shipped(name: str,  # path below nbs/, such as "experiments/run.ipynb" or "plans"
+            ) -> Path:
+    "A notebook or plan of the checkout that this package is installed from."
+    here = Path(__file__).resolve().parents[1]/"nbs" if "__file__" in globals() else Path.cwd()
+    if (here/name).exists(): return here/name
+    raise LightVisionError(f"nbs/{name} is not beside the installed package; install lightvision from a checkout: pip install -e .")
 
-# %% ../nbs/11a_runner.ipynb #f06f18f6
+# %% ../nbs/11a_runner.ipynb #5f845484
 def default_workers() -> int:
     "One Run at a time for each GPU, or for each core."
     return torch.cuda.device_count() or os.cpu_count()
@@ -216,10 +244,10 @@ def study_client(scheduler: str | None = None,  # "tcp://host:port" of a running
             n_workers=workers or default_workers(), threads_per_worker=1, memory_limit=0,
             dashboard_address="127.0.0.1:0", silence_logs=50) as cluster, Client(cluster) as client: yield client
 
-# %% ../nbs/11a_runner.ipynb #a4c4f060
+# %% ../nbs/11a_runner.ipynb #57cebe5e
 def submit(client, runs, pool, environment):
     "Submit Runs so that a student waits for its teacher; returns {name: future}."
-    futures, notebook = {}, str(experiment_notebook())
+    futures, notebook = {}, str(shipped("experiments/run.ipynb"))
     for run in runs:
         before = [futures[run.teacher]] if run.teacher in futures else []
         futures[run.name] = client.submit(execute_run, asdict(run), str(pool), notebook, environment, *before, key=run.name, pure=False)
@@ -249,10 +277,10 @@ def follow(futures, runs, pool, progress=True):
     bar.close()
     return [outcomes[r.name] for r in runs]
 
-# %% ../nbs/11a_runner.ipynb #2fffbb7a
+# %% ../nbs/11a_runner.ipynb #f0159369
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**28)}
 
-# %% ../nbs/11a_runner.ipynb #d481e0aa
+# %% ../nbs/11a_runner.ipynb #e9bc66ab
 def run_study(plan: Plan,  # what to run
               out="runs",  # output folder; Runs go to its pool/, the study's tables to its <plan name>/
               workers: int | None = None,  # processes on this machine; None: one a GPU, or one a core
@@ -278,29 +306,31 @@ def run_study(plan: Plan,  # what to run
         if len(records): write_atomic(out/plan.name/"records.csv", records.to_csv(index=False))
     return records, outcomes
 
-# %% ../nbs/11a_runner.ipynb #24f5d97a
+# %% ../nbs/11a_runner.ipynb #4a774b29
 def gather(runs,  # list of `Run`
            pool,  # the folder that holds their folders
            ) -> pd.DataFrame:  # one row a finished Run
     "The Records of all finished Runs, in the order of the plan."
     return pd.DataFrame([record for run in runs if (record := read_record(Path(pool)/run.name))])
 
-# %% ../nbs/11a_runner.ipynb #eb3fa55c
+# %% ../nbs/11a_runner.ipynb #5f298c47
 def batch_size(run: Run) -> int: return run.settings.get("fp32", asdict(TrainSettings()))["batch_size"]
 
 def seconds_per_step(run: Run,  # what to time
                      steps: int = 3,  # training steps that are timed, after one that is not
                      ) -> float:
     "Seconds of one training step of a Run on this machine, measured."
-    task = load_task(run)
-    model = create_model(run.arch, task.n_classes, task.size, weights="scratch", stem_stride=run.stem_stride, patch_size=run.patch_size).train()
-    stream = batches(task, "train", batch_size(run))
-    for i, (x, y) in zip(range(steps + 1), ((x, y) for _ in range(steps + 1) for x, y, *_ in stream)):
+    task, device, settings = load_task(run), resolve_device("auto"), TrainSettings.from_dict(run.settings.get("fp32"))
+    model = create_model(run.arch, task.n_classes, task.size, weights="scratch", stem_stride=run.stem_stride, patch_size=run.patch_size).to(device).train()
+    endless = (batch for _ in range(steps + 1) for batch in batches(task, "train", settings.batch_size, device))
+    for i, (x, y) in zip(range(steps + 1), endless):
         if i == 1: start = time.perf_counter()
-        torch.nn.functional.cross_entropy(model(x), y).backward()
+        with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16(settings, device)): loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        loss.item()  # waits for a GPU
     return (time.perf_counter() - start) / steps
 
-# %% ../nbs/11a_runner.ipynb #943f9d55
+# %% ../nbs/11a_runner.ipynb #1edb8a36
 OVERHEAD = 12.  # seconds of a Run that are not training: kernel, imports, figures; see the benchmark of the study runner
 
 def forecast(runs,  # list of `Run`
@@ -313,7 +343,7 @@ def forecast(runs,  # list of `Run`
     for run in runs:
         if read_record(Path(pool)/run.name): rows.append((run.name, "finished", 0, 0.)); continue
         done = epochs_done(Path(pool)/run.name)
-        setting = (run.task, run.size, run.per_class, run.arch, run.stem_stride, run.patch_size, batch_size(run))
+        setting = (run.task, run.size, run.per_class, run.arch, run.stem_stride, run.patch_size, str(run.settings.get("fp32")))
         if setting not in cost: cost[setting] = seconds_per_step(run)
         task = load_task(run)
         train, rest = len(task.indices("train")), len(task) - len(task.indices("train"))
@@ -332,7 +362,7 @@ def total_minutes(table,  # as `forecast` returns it
         free[i] = end[run.name] = max(free[i], end.get(run.teacher, 0.)) + minutes
     return max(free)
 
-# %% ../nbs/11a_runner.ipynb #af58305e
+# %% ../nbs/11a_runner.ipynb #88133d8b
 def bench_runner(runs: int = 4,  # Runs of each study: as many seeds
                  epochs: int = 8,  # training of each Run; long enough that it outweighs the start of a kernel
                  workers: int | None = None,  # compared with 1; None: one a core

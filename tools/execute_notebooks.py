@@ -6,20 +6,15 @@
 import sys
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-from nbdev.clean import nbdev_clean
+from readme import execute
 
 
-def execute(path):
-    nb = nbformat.read(path, as_version=4)
-    if any("skip_exec: true" in cell.source for cell in nb.cells[:2]): return
-    print(path, flush=True)
-    NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
-    nbformat.write(nb, path)
-    nbdev_clean(str(path))
+def skipped(path): return "skip_exec: true" in path.read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
     for argument in map(Path, sys.argv[1:]):
-        for path in [argument] if argument.suffix == ".ipynb" else sorted(argument.glob("*.ipynb")): execute(path)
+        for path in [argument] if argument.suffix == ".ipynb" else sorted(argument.glob("*.ipynb")):
+            if skipped(path): continue
+            print(path, flush=True)
+            execute(path)

@@ -1,24 +1,41 @@
-"""README.md from nbs/index.ipynb: the notebook's text, code and printed results, without hidden cells."""
+"""README.md from nbs/index.ipynb: execute it, so that its tables are those of the Records beside it, then render it without hidden cells."""
 import re
 from pathlib import Path
 
 import nbformat
+from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
+from nbdev.clean import nbdev_clean
+from traitlets.config import Config
 
+INDEX = Path("nbs/index.ipynb")
 NOTE = "<!-- Made from nbs/index.ipynb by `make readme`; edit there. -->\n\n"
 
 
-def visible(cell):
-    return not re.match(r"#\|\s*(hide|default_exp|skip_showdoc)\b", cell.source)
+def execute(path):
+    "Execute a notebook in place, and clean it."
+    nb = nbformat.read(path, as_version=4)
+    NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    nbformat.write(nb, path)
+    nbdev_clean(str(path))
 
 
-def main():
-    nb = nbformat.read("nbs/index.ipynb", as_version=4)
-    nb.cells = [cell for cell in nb.cells if cell.source.strip() and visible(cell)]
-    for cell in nb.cells: cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M)
-    text, _ = MarkdownExporter().from_notebook_node(nb)
+def option(cell, name): return cell.cell_type == "code" and re.search(rf"^#\| *{name}\b", cell.source, flags=re.M)
+
+
+def render(path):
+    "The notebook's text, code and results as Markdown; `#| hide` drops a cell, `#| echo: false` its code."
+    nb = nbformat.read(path, as_version=4)
+    nb.cells = [cell for cell in nb.cells if cell.source.strip() and not option(cell, "hide")]
+    for cell in nb.cells:
+        if option(cell, "echo: false"): cell.metadata["tags"] = ["no-input"]
+        if cell.cell_type == "code": cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M)
+    exporter = MarkdownExporter(config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"no-input"}}}))
+    text, _ = exporter.from_notebook_node(nb)
     text = re.sub(r"[ \t]+$", "", text, flags=re.M)
-    Path("README.md").write_text(NOTE + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", encoding="utf-8")
+    return NOTE + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    execute(INDEX)
+    Path("README.md").write_text(render(INDEX), encoding="utf-8")
