@@ -7,11 +7,13 @@ __all__ = ['BY', 'PALETTE', 'STYLE', 'EVIDENCE', 'mean_interval', 'summarize', '
            'class_names', 'confusion_matrix', 'plot_confusion', 'plot_failures', 'html_report', 'write_report',
            'collect_evidence', 'check_evidence']
 
-# %% ../nbs/11b_report.ipynb #3da0f88c
+# %% ../nbs/11b_report.ipynb #213ab597
 import hashlib
 import html
 import json
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -22,9 +24,9 @@ from scipy import stats
 
 from .data import LightVisionError
 from .folders import write_atomic
-from .runner import QUIET, load_predictions, shipped
+from .runner import QUIET, QUIET_IMPORTS, load_predictions, shipped
 
-# %% ../nbs/11b_report.ipynb #ae69c07c
+# %% ../nbs/11b_report.ipynb #711a686e
 def mean_interval(values,  # one number a seed
                   confidence: float = 0.95,  # coverage if the seeds are drawn from a normal distribution
                   ) -> tuple:  # mean, low, high; low and high are NaN for one value
@@ -35,7 +37,7 @@ def mean_interval(values,  # one number a seed
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * x.std(ddof=1) / np.sqrt(n)
     return mean, mean - half, mean + half
 
-# %% ../nbs/11b_report.ipynb #1ee1d31b
+# %% ../nbs/11b_report.ipynb #f71c15b0
 BY = ["task", "arch", "recipe"]
 
 def summarize(records: pd.DataFrame,  # as in records.csv
@@ -51,7 +53,7 @@ def summarize(records: pd.DataFrame,  # as in records.csv
                      "train_seconds": group.train_seconds.mean(), "weights": " / ".join(sorted(set(group.weights_source)))})
     return pd.DataFrame(rows)
 
-# %% ../nbs/11b_report.ipynb #bcbeef4f
+# %% ../nbs/11b_report.ipynb #91308777
 def readable(table: pd.DataFrame,  # as `summarize` returns it
              ) -> pd.DataFrame:
     "The same table in the units that people read: percent, thousands, millions, minutes."
@@ -63,14 +65,14 @@ def readable(table: pd.DataFrame,  # as `summarize` returns it
         "parameters, thousand": (table.params / 1e3).map("{:,.0f}".format), "MACs, million": (table.macs / 1e6).map("{:,.1f}".format),
         "epochs": table.epochs.map("{:g}".format), "training, min": (table.train_seconds / 60).map("{:.1f}".format), "initial weights": table.weights})
 
-# %% ../nbs/11b_report.ipynb #e03f38e5
+# %% ../nbs/11b_report.ipynb #c52e98d8
 PALETTE = sns.color_palette("colorblind")
 
 def _finish(ax, xlabel, ylabel, title):
     ax.set(xlabel=xlabel, ylabel=ylabel); ax.set_title(title, loc="left", fontsize=10)
     sns.despine(ax=ax); ax.grid(alpha=.25)
 
-# %% ../nbs/11b_report.ipynb #2dfa0bc8
+# %% ../nbs/11b_report.ipynb #fa796ecf
 def plot_accuracy(records: pd.DataFrame,  # of one task or several
                   metric: str = "test_accuracy",  # a column of fractions
                   ):  # the figure
@@ -89,7 +91,7 @@ def plot_accuracy(records: pd.DataFrame,  # of one task or several
         _finish(ax, f"{metric.replace('_', ' ')}, %", "", f"{task}: mean, 95 % interval, single seeds (o)")
     return fig
 
-# %% ../nbs/11b_report.ipynb #b5f2423a
+# %% ../nbs/11b_report.ipynb #344f823d
 def plot_curves(histories: dict,  # label -> history of a Run (DataFrame); labels that are equal up to ", seed" share a colour
                 ):  # the figure
     "Loss and accuracy for each epoch: training dashed, validation solid."
@@ -110,7 +112,7 @@ def plot_curves(histories: dict,  # label -> history of a Run (DataFrame); label
         right.legend([first[g] for g in groups], groups, fontsize=8, frameon=False)
     return fig
 
-# %% ../nbs/11b_report.ipynb #b7247549
+# %% ../nbs/11b_report.ipynb #2acdaf9d
 def class_names(predictions: dict,  # as `load_predictions` returns them
                 ) -> list:  # class names; the index is the label
     "Class names from the items' names, which are <Class>/<file>."
@@ -121,7 +123,7 @@ def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:  # [true 
     "Count how often each true class was taken for each class."
     return np.bincount(np.asarray(labels, int) * n_classes + np.asarray(predicted, int), minlength=n_classes ** 2).reshape(n_classes, n_classes)
 
-# %% ../nbs/11b_report.ipynb #498123d6
+# %% ../nbs/11b_report.ipynb #7f9ce3eb
 def plot_confusion(matrix: np.ndarray,  # counts, [true, predicted]; may be summed over seeds
                    classes: list,  # names
                    title: str = "",
@@ -130,15 +132,15 @@ def plot_confusion(matrix: np.ndarray,  # counts, [true, predicted]; may be summ
     percent = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 2.2 + .38 * len(classes)
     fig, ax = plt.subplots(figsize=(side + .8, side), layout="constrained")
-    text = np.where(percent >= .5, np.round(percent).astype(int).astype(str), "")
-    sns.heatmap(percent, ax=ax, cmap="cividis", vmin=0, vmax=100, annot=text, fmt="", annot_kws=dict(size=7), square=True,
+    text = np.where(np.round(percent) >= 1, np.round(percent).astype(int).astype(str), "")
+    sns.heatmap(percent, ax=ax, cmap="cividis", vmin=0, vmax=100, annot=text, fmt="", annot_kws=dict(size=8), square=True,
                 xticklabels=classes, yticklabels=classes, cbar_kws=dict(label="share of the true class, %", shrink=.7))
     ax.set(xlabel="predicted class", ylabel="true class"); ax.set_title(title or "Which classes are confused", loc="left", fontsize=10)
     ax.tick_params(axis="x", rotation=60, labelsize=8); ax.tick_params(axis="y", rotation=0, labelsize=8)
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     return fig
 
-# %% ../nbs/11b_report.ipynb #124ffb12
+# %% ../nbs/11b_report.ipynb #b7a449e1
 def plot_failures(task,  # the Task
                   predictions,  # as `predict` returns them, of the test part
                   n: int = 8,  # pictures
@@ -157,7 +159,7 @@ def plot_failures(task,  # the Task
         ax.set_title(f"is {task.classes[labels[i]]}\nsaid {task.classes[predicted[i]]}\n{probabilities[i, predicted[i]]:.0%} sure", fontsize=6.5)
     return fig
 
-# %% ../nbs/11b_report.ipynb #efa5bcc6
+# %% ../nbs/11b_report.ipynb #4671472b
 STYLE = """
 :root { color-scheme: light }
 body { font: 16px/1.55 system-ui, "Segoe UI", "Liberation Sans", sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; color: #1c2128; background: #fff }
@@ -180,7 +182,7 @@ def html_report(notebook,  # an executed notebook
     page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n'
     return write_atomic(path, page)
 
-# %% ../nbs/11b_report.ipynb #de37501a
+# %% ../nbs/11b_report.ipynb #c6874405
 def write_report(study_folder,  # the folder that holds records.csv
                  pool,  # the folder that holds the Runs' folders
                  name: str,  # of the study
@@ -190,13 +192,14 @@ def write_report(study_folder,  # the folder that holds records.csv
     import papermill
     study_folder, pool = Path(study_folder).resolve(), Path(pool).resolve()
     executed = study_folder/".results.ipynb"
-    papermill.execute_notebook(shipped("results/summary.ipynb"), executed, cwd=study_folder, progress_bar=False, kernel_name="python3", extra_arguments=QUIET,
-                               parameters=dict(study=name, about=about, records="records.csv", pool=str(pool)))
+    with patch.dict(os.environ, QUIET_IMPORTS):
+        papermill.execute_notebook(shipped("results/summary.ipynb"), executed, cwd=study_folder, progress_bar=False, kernel_name="python3", extra_arguments=QUIET,
+                                   parameters=dict(study=name, about=about, records="records.csv", pool=str(pool)))
     page = html_report(executed, study_folder/"report.html", f"LightVision study: {name}")
     executed.replace(study_folder/"results.ipynb")
     return page
 
-# %% ../nbs/11b_report.ipynb #ca1bc82c
+# %% ../nbs/11b_report.ipynb #212ac5ea
 EVIDENCE = ("run.ipynb", "record.json", "history.csv", "predictions.npz")
 
 def _sha256(path): return hashlib.sha256(Path(path).read_bytes()).hexdigest()
