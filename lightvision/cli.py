@@ -6,9 +6,10 @@
 __all__ = ['COMMANDS', 'prepare', 'train', 'study', 'find_plan', 'print_forecast', 'print_results', 'results', 'bench', 'usage',
            'parser_of', 'main']
 
-# %% ../nbs/12_cli.ipynb #695baf5c
+# %% ../nbs/12_cli.ipynb #c4c4e1ca
 import os
 import sys
+import warnings
 from argparse import SUPPRESS
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from fastcore.script import anno_parser, store_true
 
-# %% ../nbs/12_cli.ipynb #4ab3e93a
+# %% ../nbs/12_cli.ipynb #6d52e0f1
 def prepare(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folder:PATH
             size: int = None,  # side of the pictures in pixels; default: the task's own
             split: str = "lightvision",  # lightvision, or author where the authors published one
@@ -30,7 +31,7 @@ def prepare(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or fol
           f"{len(task.duplicates)} group(s) of identical pictures\n\n{counts.to_string()}\n\ndata {task.data_hash}, split {task.split_hash}")
     for group in task.duplicates: print("identical:", " = ".join(group))
 
-# %% ../nbs/12_cli.ipynb #9c838eed
+# %% ../nbs/12_cli.ipynb #1fd975b9
 def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folder:PATH
           arch: str,  # a timm name or one of ours, such as mobilenetv2_100; a wrong name gets the closest ones offered
           epochs: int = 6,  # passes over the training images
@@ -40,6 +41,7 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folde
           seed: int = 0,  # of initialisation, order and augmentation
           size: int = None,  # side of the pictures in pixels; default: the task's own
           split: str = "lightvision",  # lightvision, or author
+          skip_bad: store_true = False,  # folders: leave out files that are no readable images, instead of stopping
           out: str = "runs",  # output folder; the Run gets a folder of its own in it
           ):
     "Train one network and measure it on the test part."
@@ -48,7 +50,7 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folde
     from lightvision.study import POOL, ModelPlan, Plan, check_plan, expand
     from lightvision.training import predict
     chosen = dict(epochs=epochs, **{k: v for k, v in dict(lr=lr, batch_size=batch_size).items() if v is not None})
-    plan = Plan("train", [dataset], [ModelPlan(arch, weights, train=chosen)], seeds=[seed], size=size, split=split)
+    plan = Plan("train", [dataset], [ModelPlan(arch, weights, train=chosen)], seeds=[seed], size=size, split=split, skip_bad=bool(skip_bad))
     run, = expand(check_plan(plan))
     folder = Path(out)/POOL/run.name
     with sole_owner(folder, wait=0):
@@ -58,7 +60,7 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folde
     print(f"test accuracy {measures['test_accuracy']:.4f} on {measures['n_test']:,} images, macro F1 {measures['macro_f1']:.4f}, "
           f"weights from {measures['weights_source']}\n{folder/'model.safetensors'}")
 
-# %% ../nbs/12_cli.ipynb #2f9948c9
+# %% ../nbs/12_cli.ipynb #40743ef6
 def study(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
           out: str = "runs",  # output folder
           workers: int = None,  # Runs at a time on this machine; default: one a GPU, or one a core
@@ -83,7 +85,7 @@ def study(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
         print(f"{len(failed)} of {len(outcomes)} Runs did not finish; the same command tries them again", file=sys.stderr)
         return 1
 
-# %% ../nbs/12_cli.ipynb #df25d217
+# %% ../nbs/12_cli.ipynb #24dc67b3
 def find_plan(plan: str) -> Path:
     "A path as it is; a bare name is looked up in nbs/plans."
     from lightvision.data import LightVisionError
@@ -111,7 +113,7 @@ def print_results(plan, records, folder, pool):
     page = write_report(folder, pool, plan.name, plan.about)
     print(f"report:  {page}\nrecords: {folder.resolve()/'records.csv'}")
 
-# %% ../nbs/12_cli.ipynb #051fe3cd
+# %% ../nbs/12_cli.ipynb #b97aabac
 def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
             out: str = "runs",  # output folder that the study wrote to
             evidence: str = None,  # also copy notebooks, Records and predictions to this folder, with checksums
@@ -132,7 +134,7 @@ def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
     print_results(plan, records, folder, pool)
     if evidence: print(f"evidence: {collect_evidence(folder, pool, Path(evidence)/plan.name)}")
 
-# %% ../nbs/12_cli.ipynb #c8904f62
+# %% ../nbs/12_cli.ipynb #0fab6567
 def bench(what: str,  # input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several
           dataset: str = "eurosat",  # input: the task whose images are used
           arch: str = "mobilenetv2_100",  # input: the network that is fed
@@ -150,7 +152,7 @@ def bench(what: str,  # input: our input pipeline against torchvision's ImageFol
     else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner")
     print(table.to_string(index=False))
 
-# %% ../nbs/12_cli.ipynb #f1528bf9
+# %% ../nbs/12_cli.ipynb #59853a78
 COMMANDS = dict(prepare=prepare, train=train, study=study, results=results, bench=bench)
 
 def usage() -> str:
@@ -180,6 +182,7 @@ def main(argv: list = None,  # arguments; None: those of the process
     args = vars(parser_of(argv[0]).parse_args(argv[1:]))
     args = {k: v for k, v in args.items() if k not in ("pdb", "xtra")}
     from lightvision.data import LightVisionError
+    warnings.showwarning = lambda message, *where: print(f"lightvision: note: {message}", file=sys.stderr)  # nobody needs our line numbers
     try: return COMMANDS[argv[0]](**args) or 0
     except LightVisionError as e: print(f"lightvision: {e}", file=sys.stderr); return 2
     except KeyboardInterrupt: print("\nlightvision: stopped; the same command goes on from here", file=sys.stderr); return 130

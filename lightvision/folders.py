@@ -219,7 +219,7 @@ def unreadable(
     "The error that names the first unreadable file and counts the others."
     path, reason = next(iter(bad.items()))
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    return LightVisionError(f"{path} cannot be read as an image: {reason}{more}; mend or delete it, or leave such files out with skip_bad=True")
+    return LightVisionError(f"{path} cannot be read as an image: {reason}{more}; mend or delete it, or leave such files out with --skip-bad (in Python: skip_bad=True)")
 
 # %% ../nbs/00b_folders.ipynb #7ea64f8c
 @contextlib.contextmanager

@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'POOL', 'RELEVANT', 'ModelPlan', 'Plan', 'strict', 'recipes_of', 'train_settings', 'check_plan',
            'load_plan', 'code_hash', 'Run', 'load_task', 'expand']
 
-# %% ../nbs/11_study.ipynb #f6f8cd88
+# %% ../nbs/11_study.ipynb #2caaffd8
 import ast
 import hashlib
 import inspect
@@ -25,14 +25,14 @@ from .recipes import Recipe
 from .tasks import get_task
 from .training import TrainSettings
 
-# %% ../nbs/11_study.ipynb #1e4a44e7
+# %% ../nbs/11_study.ipynb #26293017
 PRESETS = {
     "smoke": dict(epochs=3),
     "quick": dict(epochs=6),
     "full": dict(epochs=40, patience=10),
 }
 
-# %% ../nbs/11_study.ipynb #e4b579b8
+# %% ../nbs/11_study.ipynb #52a8dcb0
 @dataclass(frozen=True)
 class ModelPlan:
     "One architecture of a plan."
@@ -44,7 +44,7 @@ class ModelPlan:
     recipes: list | None = None  # recipes of this model alone; None: those of the plan
     train: dict = field(default_factory=dict)  # `TrainSettings` of this model; they override the plan's and the preset's
 
-# %% ../nbs/11_study.ipynb #81a19014
+# %% ../nbs/11_study.ipynb #48ca0dd7
 @dataclass(frozen=True)
 class Plan:
     "A grid of Runs: tasks x models x recipes x seeds."
@@ -57,10 +57,11 @@ class Plan:
     size: int | None = None  # side of the pictures, pixels; None: the task's own
     split: str = "lightvision"  # which split of the task: see `get_task`
     per_class: int | None = None  # use only so many images of a class and part; None: all
+    skip_bad: bool = False  # folders: leave out files that are no readable images, instead of stopping
     train: dict = field(default_factory=dict)  # `TrainSettings` for every model
     about: str = ""  # one sentence for the report
 
-# %% ../nbs/11_study.ipynb #b8880245
+# %% ../nbs/11_study.ipynb #e9863f97
 def strict(cls,  # a dataclass
            values,  # what the YAML held at this place
            where: str,  # how to name the place in an error
@@ -78,7 +79,7 @@ def strict(cls,  # a dataclass
         missing = [name for name in known if name not in values and f"'{name}'" in str(e)]
         raise LightVisionError(f"{where}: the key {', '.join(map(repr, missing))} is missing") from None
 
-# %% ../nbs/11_study.ipynb #9be7ef29
+# %% ../nbs/11_study.ipynb #047ecc07
 POOL = "pool"  # the folder of Runs, shared by all studies of one output folder
 
 def recipes_of(plan: Plan, model: ModelPlan) -> list:
@@ -91,7 +92,7 @@ def train_settings(plan: Plan, model: ModelPlan) -> TrainSettings:
     "Preset, then plan, then model: the later wins."
     return TrainSettings.from_dict({**PRESETS[plan.preset], **plan.train, **model.train})
 
-# %% ../nbs/11_study.ipynb #6feade33
+# %% ../nbs/11_study.ipynb #a1ed1ab4
 def _need(condition, message):
     if not condition: raise LightVisionError(message)
 
@@ -119,7 +120,7 @@ def check_plan(plan: Plan,  # as read
         train_settings(plan, m)
     return plan
 
-# %% ../nbs/11_study.ipynb #72853614
+# %% ../nbs/11_study.ipynb #b136c389
 def load_plan(source,  # path of a YAML file, or the YAML text itself
               ) -> Plan:
     "Read and check a plan."
@@ -138,7 +139,7 @@ def load_plan(source,  # path of a YAML file, or the YAML text itself
     models = [strict(ModelPlan, m, f"{where}: models, entry {i + 1}") for i, m in enumerate(plan.models)]
     return check_plan(replace(plan, models=models))
 
-# %% ../nbs/11_study.ipynb #e771e48e
+# %% ../nbs/11_study.ipynb #8c7d16be
 def _without_docstrings(source):
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -156,7 +157,7 @@ def code_hash(recipe: str = "fp32",  # a recipe's short name: the modules of its
     sources = [_without_docstrings(inspect.getsource(import_module(m))) for m in sorted(modules)]
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:12]
 
-# %% ../nbs/11_study.ipynb #e1649023
+# %% ../nbs/11_study.ipynb #3598d04a
 @dataclass(frozen=True)
 class Run:
     "One Recipe on one Task, architecture and seed."
@@ -169,6 +170,7 @@ class Run:
     size: int | None = None  # side of the pictures, pixels; None: the task's own
     split: str = "lightvision"  # which split of the task
     per_class: int | None = None  # images of a class and part; None: all
+    skip_bad: bool = False  # folders: leave out unreadable files
     weights: str = "auto"  # as asked for
     stem_stride: int | None = None  # None: what suits the picture size
     patch_size: int | None = None  # None: what suits the picture size
@@ -184,7 +186,7 @@ class Run:
     @property
     def key(self) -> str:
         "Ten hex digits of the hash of what determines this Run."
-        determines = {k: v for k, v in asdict(self).items() if k not in ("task", "weights")}  # their hash and source stand for them
+        determines = {k: v for k, v in asdict(self).items() if k not in ("task", "skip_bad", "weights")}  # data_hash and weights_source stand for them
         return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:10]
 
     @property
@@ -193,10 +195,10 @@ class Run:
         task = re.sub(r"\W+", "-", Path(self.task).name.removeprefix("folder:")).strip("-")
         return f"{task}_{self.arch}_{self.recipe}_s{self.seed}_{self.key}".replace("/", "-")
 
-# %% ../nbs/11_study.ipynb #9ebece46
+# %% ../nbs/11_study.ipynb #25b6f369
 def load_task(run: Run):
     "The Task of a Run."
-    task = get_task(run.task, size=run.size, split=run.split)
+    task = get_task(run.task, size=run.size, split=run.split, skip_bad=run.skip_bad)
     return task if run.per_class is None else task.few(per_class=run.per_class)
 
 def _ordered(models):
@@ -213,13 +215,13 @@ def expand(plan: Plan) -> list:
     runs, names = [], {}
     for task_name in plan.tasks:
         if task_name.startswith("folder:"): task_name = f"folder:{Path(task_name[7:]).expanduser().resolve()}"
-        task = load_task(Run(task_name, "", size=plan.size, split=plan.split, per_class=plan.per_class))
+        task = load_task(Run(task_name, "", size=plan.size, split=plan.split, per_class=plan.per_class, skip_bad=plan.skip_bad))
         for m in _ordered(plan.models):
             source = find_weights(m.arch, m.weights).source
             for recipe in recipes_of(plan, m):
                 for seed in plan.seeds:
                     run = Run(task_name, m.arch, recipe, seed, plan.preset, {"fp32": asdict(train_settings(plan, m))}, plan.size, plan.split,
-                              plan.per_class, m.weights, m.stem_stride, m.patch_size, names.get((task_name, m.teacher, seed), ""),
+                              plan.per_class, plan.skip_bad, m.weights, m.stem_stride, m.patch_size, names.get((task_name, m.teacher, seed), ""),
                               task.data_hash, task.split_hash, source, code_hash(recipe))
                     names.setdefault((task_name, m.arch, seed), run.name)
                     runs.append(run)
