@@ -30,7 +30,6 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from .augment import augment, to_float
 from .data import PARTS, LightVisionError, Task
 from .folders import find_items, list_files, reader
 from .models import create_model

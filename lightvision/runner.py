@@ -9,7 +9,7 @@ __all__ = ['QUIET', 'QUIET_IMPORTS', 'KEEP_MEMORY', 'OVERHEAD', 'sole_owner', 'o
            'epochs_done', 'follow', 'run_study', 'gather', 'batch_size', 'seconds_per_step', 'forecast',
            'total_minutes', 'bench_runner']
 
-# %% ../nbs/11a_runner.ipynb #324f7c56
+# %% ../nbs/11a_runner.ipynb #6ed5f1d2
 import base64
 import fcntl
 import hashlib
@@ -36,11 +36,10 @@ from .cost import count_macs, count_params
 from .data import LightVisionError
 from .folders import write_atomic
 from .models import create_model, save_model
-from .recipes import Recipe
-from .study import POOL, ModelPlan, Plan, Run, code_hash, expand, load_plan, load_task
+from .study import POOL, ModelPlan, Plan, Run, code_hash, expand, load_task
 from .training import Context, TrainSettings, batches, evaluate, predict, resolve_device, use_bf16
 
-# %% ../nbs/11a_runner.ipynb #daf1b53e
+# %% ../nbs/11a_runner.ipynb #08709210
 @contextmanager
 def sole_owner(folder,  # folder to own
                wait: float = 30.,  # seconds to wait for another owner to end
@@ -56,7 +55,7 @@ def sole_owner(folder,  # folder to own
         else: raise LightVisionError(f"another process is working in {folder}; wait for it to end, or choose another folder with --out")
         yield
 
-# %% ../nbs/11a_runner.ipynb #6faa7003
+# %% ../nbs/11a_runner.ipynb #a53b3a00
 def open_run(run: Run,  # what to do
              folder=".",  # the Run's folder
              progress: bool = False,  # a bar for each epoch; off in executed notebooks, which would store each of its lines
@@ -75,7 +74,7 @@ def open_run(run: Run,  # what to do
     Path(folder).mkdir(parents=True, exist_ok=True)
     return task, model, Context(seed=run.seed, folder=Path(folder), progress=progress, preset=run.preset)
 
-# %% ../nbs/11a_runner.ipynb #540f2c41
+# %% ../nbs/11a_runner.ipynb #4e770712
 def host() -> dict:
     "What the measurements were made on and with."
     cpu = platform.processor() or platform.machine()
@@ -85,7 +84,7 @@ def host() -> dict:
     return dict(device=device, threads=torch.get_num_threads(), cpu=cpu, system=platform.system(), python=platform.python_version(),
                 torch=torch.__version__, timm=version("timm"), lightvision=version("lightvision"))
 
-# %% ../nbs/11a_runner.ipynb #b0445509
+# %% ../nbs/11a_runner.ipynb #bfe7b262
 def close_run(run: Run,  # what was done
               task, model, context,  # as `open_run` returned them; the model trained
               predictions,  # of the test part: `predict(model, task, "test")`
@@ -107,7 +106,7 @@ def close_run(run: Run,  # what was done
     write_atomic(folder/"measures.json", json.dumps(measures, indent=1))
     return measures
 
-# %% ../nbs/11a_runner.ipynb #08598717
+# %% ../nbs/11a_runner.ipynb #21f272eb
 def save_predictions(path, predictions):
     "Write names, labels and class probabilities (float16, about 20 bytes an image and ten classes) as .npz."
     whole = BytesIO()
@@ -125,7 +124,7 @@ def teacher_agreement(teacher_folder, predictions) -> float:
     if list(teacher["names"]) != list(predictions.names): raise LightVisionError(f"the teacher in {teacher_folder} was tested on other images")
     return float((teacher["probabilities"].argmax(1) == np.asarray(predictions.probabilities).argmax(1)).mean())
 
-# %% ../nbs/11a_runner.ipynb #5112ea1a
+# %% ../nbs/11a_runner.ipynb #336fd731
 def fewer_colours(png: str,  # base64 of a PNG
                   colours: int = 128,  # enough for a plot; a photograph shows slight bands
                   ) -> str:  # base64 of a smaller PNG
@@ -134,7 +133,7 @@ def fewer_colours(png: str,  # base64 of a PNG
     Image.open(BytesIO(base64.b64decode(png))).convert("RGB").quantize(colours).save(out, "PNG", optimize=True)
     return base64.b64encode(out.getvalue()).decode()
 
-# %% ../nbs/11a_runner.ipynb #a4b29268
+# %% ../nbs/11a_runner.ipynb #907e74e6
 def tidy_executed(nb,  # an executed notebook
                   places: dict,  # path -> what to write instead of it
                   ):  # the same notebook
@@ -153,7 +152,7 @@ def tidy_executed(nb,  # an executed notebook
         if "image/png" in data: data["image/png"] = fewer_colours(data["image/png"])
     return nb
 
-# %% ../nbs/11a_runner.ipynb #037a5264
+# %% ../nbs/11a_runner.ipynb #3be5356c
 QUIET = ["--log-level=ERROR"]  # a kernel otherwise warns about TCP without encryption; it listens on this machine's loopback only
 
 def read_record(folder):
@@ -173,7 +172,7 @@ def gpu_of(worker,  # name of a Dask worker; those of a cluster on one machine a
     "Workers of a machine with several GPUs take one each; a cluster of others has its own order, which is left alone."
     return {"CUDA_VISIBLE_DEVICES": str(worker % gpus)} if gpus > 1 and isinstance(worker, int) else {}
 
-# %% ../nbs/11a_runner.ipynb #61556f7f
+# %% ../nbs/11a_runner.ipynb #1f2adddd
 def seal(run: Run, folder: Path,
          text: str,  # the executed notebook
          ) -> dict:  # the Record
@@ -185,7 +184,7 @@ def seal(run: Run, folder: Path,
     write_atomic(folder/"record.json", json.dumps(record, indent=1))
     return record
 
-# %% ../nbs/11a_runner.ipynb #5b8edeff
+# %% ../nbs/11a_runner.ipynb #6e548a6c
 def execute_notebook(run: Run, folder: Path,
                      notebook: str,  # the experiment notebook
                      environment: dict,  # variables whose LIGHTVISION_ paths shall not show in the result
@@ -203,7 +202,7 @@ def execute_notebook(run: Run, folder: Path,
     running.unlink()
     return text, error
 
-# %% ../nbs/11a_runner.ipynb #3d598152
+# %% ../nbs/11a_runner.ipynb #7c0444ad
 def execute_run(run: dict,  # the fields of a `Run`
                 pool: str,  # the folder that holds the Runs' folders; the same path on all workers
                 notebook: str,  # the experiment notebook
@@ -224,7 +223,7 @@ def execute_run(run: dict,  # the fields of a `Run`
     seal(run, folder, text)
     return outcome("finished")
 
-# %% ../nbs/11a_runner.ipynb #ba3b32ab
+# %% ../nbs/11a_runner.ipynb #a0ba67e8
 def shipped(name: str,  # path below nbs/, such as "experiments/run.ipynb" or "plans"
             ) -> Path:
     "A notebook or plan of the checkout that this package is installed from."
@@ -232,7 +231,7 @@ def shipped(name: str,  # path below nbs/, such as "experiments/run.ipynb" or "p
     if (here/name).exists(): return here/name
     raise LightVisionError(f"nbs/{name} is not beside the installed package; install lightvision from a checkout: pip install -e .")
 
-# %% ../nbs/11a_runner.ipynb #91694907
+# %% ../nbs/11a_runner.ipynb #2b36bd40
 def default_workers() -> int:
     "One Run at a time for each GPU, or for each core."
     return torch.cuda.device_count() or os.cpu_count()
@@ -246,7 +245,7 @@ def study_client(scheduler: str | None = None,  # "tcp://host:port" of a running
     from distributed import Client, LocalCluster
     if scheduler:
         try: client = Client(scheduler, timeout=10)
-        except (OSError, ValueError, TimeoutError) as e:
+        except (OSError, ValueError, TimeoutError):
             raise LightVisionError(f"no Dask scheduler answers at {scheduler}; start one with `dask scheduler`, or leave --scheduler out") from None
         with client: yield client
         return
@@ -255,7 +254,7 @@ def study_client(scheduler: str | None = None,  # "tcp://host:port" of a running
             n_workers=workers or default_workers(), threads_per_worker=1, memory_limit=0,
             dashboard_address="127.0.0.1:0", silence_logs=50) as cluster, Client(cluster) as client: yield client
 
-# %% ../nbs/11a_runner.ipynb #419de559
+# %% ../nbs/11a_runner.ipynb #863b1698
 def submit(client, runs, pool, environment):
     "Submit Runs so that a student waits for its teacher; returns {name: future}."
     futures, notebook = {}, str(shipped("experiments/run.ipynb"))
@@ -288,11 +287,11 @@ def follow(futures, runs, pool, progress=True):
     bar.close()
     return [outcomes[r.name] for r in runs]
 
-# %% ../nbs/11a_runner.ipynb #bdc7a444
+# %% ../nbs/11a_runner.ipynb #5dc71f4b
 QUIET_IMPORTS = {"PYTHONWARNINGS": "ignore:IProgress not found"}  # tqdm's advice to install widgets, which an executed notebook has no use for
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**28)}
 
-# %% ../nbs/11a_runner.ipynb #75f6c4b7
+# %% ../nbs/11a_runner.ipynb #befc2cd2
 def run_study(plan: Plan,  # what to run
               out="runs",  # output folder; Runs go to its pool/, the study's tables to its <plan name>/
               workers: int | None = None,  # processes on this machine; None: one a GPU, or one a core
@@ -318,14 +317,14 @@ def run_study(plan: Plan,  # what to run
         if len(records): write_atomic(out/plan.name/"records.csv", records.to_csv(index=False))
     return records, outcomes
 
-# %% ../nbs/11a_runner.ipynb #8d0bee14
+# %% ../nbs/11a_runner.ipynb #ca5b10e8
 def gather(runs,  # list of `Run`
            pool,  # the folder that holds their folders
            ) -> pd.DataFrame:  # one row a finished Run
     "The Records of all finished Runs, in the order of the plan."
     return pd.DataFrame([record for run in runs if (record := read_record(Path(pool)/run.name))])
 
-# %% ../nbs/11a_runner.ipynb #21cf6502
+# %% ../nbs/11a_runner.ipynb #4b00eb48
 def batch_size(run: Run) -> int: return run.settings.get("fp32", asdict(TrainSettings()))["batch_size"]
 
 def seconds_per_step(run: Run,  # what to time
@@ -342,7 +341,7 @@ def seconds_per_step(run: Run,  # what to time
         loss.item()  # waits for a GPU
     return (time.perf_counter() - start) / steps
 
-# %% ../nbs/11a_runner.ipynb #b9d6477c
+# %% ../nbs/11a_runner.ipynb #ee52acd9
 OVERHEAD = 12.  # seconds of a Run that are not training: kernel, imports, figures; see the benchmark of the study runner
 
 def forecast(runs,  # list of `Run`
@@ -374,7 +373,7 @@ def total_minutes(table,  # as `forecast` returns it
         free[i] = end[run.name] = max(free[i], end.get(run.teacher, 0.)) + minutes
     return max(free)
 
-# %% ../nbs/11a_runner.ipynb #0b3e0f23
+# %% ../nbs/11a_runner.ipynb #3c7ffe4f
 def bench_runner(runs: int = 4,  # Runs of each study: as many seeds
                  epochs: int = 8,  # training of each Run; long enough that it outweighs the start of a kernel
                  workers: int | None = None,  # compared with 1; None: one a core

@@ -7,17 +7,15 @@ __all__ = ['SOURCES', 'manifest_path', 'write_manifest', 'read_manifest', 'apply
            'download', 'find_archive', 'list_tasks', 'get_task']
 
 # %% ../nbs/00c_tasks.ipynb #fe07b890
-import contextlib
 import gzip
 import hashlib
 import json
 import os
-import time
 import urllib.error
 import urllib.request
 from difflib import get_close_matches
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd

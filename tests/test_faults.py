@@ -1,6 +1,5 @@
 """Accidents, with the real processes: killed workers, a killed study, a cluster of others, a Run that fails."""
 import json
-import os
 import signal
 import subprocess
 import sys
