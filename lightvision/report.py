@@ -7,7 +7,7 @@ __all__ = ['BY', 'PALETTE', 'STYLE', 'EVIDENCE', 'mean_interval', 'summarize', '
            'class_names', 'confusion_matrix', 'plot_confusion', 'plot_failures', 'html_report', 'write_report',
            'collect_evidence', 'check_evidence']
 
-# %% ../nbs/11b_report.ipynb #61655462
+# %% ../nbs/11b_report.ipynb #7e6d8b97
 import hashlib
 import html
 import json
@@ -26,7 +26,7 @@ from .data import LightVisionError
 from .folders import write_atomic
 from .runner import QUIET, QUIET_IMPORTS, shipped
 
-# %% ../nbs/11b_report.ipynb #574be801
+# %% ../nbs/11b_report.ipynb #94f5df9c
 def mean_interval(values,  # one number a seed
                   confidence: float = 0.95,  # coverage if the seeds are drawn from a normal distribution
                   ) -> tuple:  # mean, low, high; low and high are NaN for one value
@@ -37,7 +37,7 @@ def mean_interval(values,  # one number a seed
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * x.std(ddof=1) / np.sqrt(n)
     return mean, mean - half, mean + half
 
-# %% ../nbs/11b_report.ipynb #c03e73b4
+# %% ../nbs/11b_report.ipynb #b22314c2
 BY = ["task", "arch", "recipe"]
 
 def summarize(records: pd.DataFrame,  # as in records.csv
@@ -53,7 +53,7 @@ def summarize(records: pd.DataFrame,  # as in records.csv
                      "train_seconds": group.train_seconds.mean(), "weights": " / ".join(sorted(set(group.weights_source)))})
     return pd.DataFrame(rows)
 
-# %% ../nbs/11b_report.ipynb #875a62b1
+# %% ../nbs/11b_report.ipynb #c9d7ea95
 def readable(table: pd.DataFrame,  # as `summarize` returns it
              ) -> pd.DataFrame:
     "The same table in the units that people read: percent, thousands, millions, minutes."
@@ -65,14 +65,14 @@ def readable(table: pd.DataFrame,  # as `summarize` returns it
         "parameters, thousand": (table.params / 1e3).map("{:,.0f}".format), "MACs, million": (table.macs / 1e6).map("{:,.1f}".format),
         "epochs": table.epochs.map("{:g}".format), "training, min": (table.train_seconds / 60).map("{:.1f}".format), "initial weights": table.weights})
 
-# %% ../nbs/11b_report.ipynb #78fe3ed4
+# %% ../nbs/11b_report.ipynb #17d567cd
 PALETTE = sns.color_palette("colorblind")
 
 def _finish(ax, xlabel, ylabel, title):
     ax.set(xlabel=xlabel, ylabel=ylabel); ax.set_title(title, loc="left", fontsize=10)
     sns.despine(ax=ax); ax.grid(alpha=.25)
 
-# %% ../nbs/11b_report.ipynb #9477bbc5
+# %% ../nbs/11b_report.ipynb #aba7f81f
 def plot_accuracy(records: pd.DataFrame,  # of one task or several
                   metric: str = "test_accuracy",  # a column of fractions
                   ):  # the figure
@@ -91,7 +91,7 @@ def plot_accuracy(records: pd.DataFrame,  # of one task or several
         _finish(ax, f"{metric.replace('_', ' ')}, %", "", f"{task}: mean, 95 % interval, single seeds (o)")
     return fig
 
-# %% ../nbs/11b_report.ipynb #95d3e46b
+# %% ../nbs/11b_report.ipynb #64978cec
 def plot_curves(histories: dict,  # label -> history of a Run (DataFrame); labels that are equal up to ", seed" share a colour
                 ):  # the figure
     "Loss and accuracy for each epoch: training dashed, validation solid."
@@ -112,7 +112,7 @@ def plot_curves(histories: dict,  # label -> history of a Run (DataFrame); label
         right.legend([first[g] for g in groups], groups, fontsize=8, frameon=False)
     return fig
 
-# %% ../nbs/11b_report.ipynb #54b75727
+# %% ../nbs/11b_report.ipynb #a92928cb
 def class_names(predictions: dict,  # as `load_predictions` returns them
                 ) -> list:  # class names; the index is the label
     "Class names from the items' names, which are <Class>/<file>."
@@ -123,7 +123,7 @@ def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:  # [true 
     "Count how often each true class was taken for each class."
     return np.bincount(np.asarray(labels, int) * n_classes + np.asarray(predicted, int), minlength=n_classes ** 2).reshape(n_classes, n_classes)
 
-# %% ../nbs/11b_report.ipynb #0ba53cc2
+# %% ../nbs/11b_report.ipynb #4fa21dc1
 def plot_confusion(matrix: np.ndarray,  # counts, [true, predicted]; may be summed over seeds
                    classes: list,  # names
                    title: str = "",
@@ -140,7 +140,7 @@ def plot_confusion(matrix: np.ndarray,  # counts, [true, predicted]; may be summ
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     return fig
 
-# %% ../nbs/11b_report.ipynb #b13e71e3
+# %% ../nbs/11b_report.ipynb #46534c62
 def plot_failures(task,  # the Task
                   predictions,  # as `predict` returns them, of the test part
                   n: int = 8,  # pictures
@@ -159,14 +159,14 @@ def plot_failures(task,  # the Task
         ax.set_title(f"is {task.classes[labels[i]]}\nsaid {task.classes[predicted[i]]}\n{probabilities[i, predicted[i]]:.0%} sure", fontsize=6.5)
     return fig
 
-# %% ../nbs/11b_report.ipynb #da2da450
+# %% ../nbs/11b_report.ipynb #bc8931fb
 STYLE = """
 :root { color-scheme: light }
 body { font: 16px/1.55 system-ui, "Segoe UI", "Liberation Sans", sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; color: #1c2128; background: #fff }
 h1 { font-size: 1.9rem; margin-bottom: .2rem } h2 { font-size: 1.25rem; margin-top: 2.4rem; border-bottom: 1px solid #d8dee4; padding-bottom: .25rem }
 blockquote { margin: 0 0 1rem; color: #57606a } img { max-width: 100%; height: auto } a.anchor-link { display: none }
-table { border-collapse: collapse; font-size: .82rem; display: block; overflow-x: auto } th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #e6eaee }
-th { background: #f6f8fa; text-align: right } pre { font-size: .8rem; overflow-x: auto } code { background: #f6f8fa; padding: .1rem .25rem }
+table { border-collapse: collapse; font-size: .82rem; display: block; overflow-x: auto } th, td { padding: .35rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e6eaee }
+th { background: #f6f8fa; white-space: normal } pre { font-size: .8rem; overflow-x: auto } code { background: #f6f8fa; padding: .1rem .25rem }
 """
 
 def html_report(notebook,  # an executed notebook
@@ -182,7 +182,7 @@ def html_report(notebook,  # an executed notebook
     page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n'
     return write_atomic(path, page)
 
-# %% ../nbs/11b_report.ipynb #c50cb235
+# %% ../nbs/11b_report.ipynb #79a7e99c
 def write_report(study_folder,  # the folder that holds records.csv
                  pool,  # the folder that holds the Runs' folders
                  name: str,  # of the study
@@ -199,7 +199,7 @@ def write_report(study_folder,  # the folder that holds records.csv
     executed.replace(study_folder/"results.ipynb")
     return page
 
-# %% ../nbs/11b_report.ipynb #cc82951e
+# %% ../nbs/11b_report.ipynb #69021f3f
 EVIDENCE = ("run.ipynb", "record.json", "history.csv", "predictions.npz")
 
 def _sha256(path): return hashlib.sha256(Path(path).read_bytes()).hexdigest()

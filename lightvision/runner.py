@@ -153,7 +153,7 @@ def tidy_executed(nb,  # an executed notebook
     return nb
 
 # %% ../nbs/11a_runner.ipynb #3be5356c
-QUIET = ["--log-level=ERROR"]  # a kernel otherwise warns about TCP without encryption; it listens on this machine's loopback only
+QUIET = ["--log-level=CRITICAL"]  # a kernel otherwise warns about TCP without encryption (it listens on loopback only), and of being shut down
 
 def read_record(folder):
     "The Record in a Run's folder; None while the Run is unfinished."

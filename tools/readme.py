@@ -1,4 +1,5 @@
 """README.md from nbs/index.ipynb: execute it, so that its tables are those of the Records beside it, then render it without hidden cells."""
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ NOTE = "<!-- Made from nbs/index.ipynb by `make readme`; edit there. -->\n\n"
 
 def execute(path):
     "Execute a notebook in place, and clean it."
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm's advice names a path of this machine
     nb = nbformat.read(path, as_version=4)
     NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
     nbformat.write(nb, path)
