@@ -32,9 +32,9 @@ def mean_interval(values,  # one number a seed
                   ) -> tuple:  # mean, low, high; low and high are NaN for one value
     "Mean with Student's t interval."
     x = np.asarray(values, float)
-    mean, n = x.mean(), len(x)
+    mean, n = float(x.mean()), len(x)
     if n < 2: return mean, np.nan, np.nan
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * x.std(ddof=1) / np.sqrt(n)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * x.std(ddof=1) / np.sqrt(n))
     return mean, mean - half, mean + half
 
 # %% ../nbs/11b_report.ipynb #b22314c2
