@@ -6,8 +6,8 @@
 __all__ = ['QUIET', 'QUIET_IMPORTS', 'KEEP_MEMORY', 'OVERHEAD', 'sole_owner', 'open_run', 'host', 'close_run', 'save_predictions',
            'load_predictions', 'teacher_agreement', 'fewer_colours', 'tidy_executed', 'read_record', 'worker_name',
            'gpu_of', 'seal', 'execute_notebook', 'execute_run', 'shipped', 'default_workers', 'study_client', 'submit',
-           'epochs_done', 'follow', 'run_study', 'gather', 'batch_size', 'seconds_per_step', 'forecast',
-           'total_minutes', 'bench_runner']
+           'epochs_done', 'follow', 'run_study', 'gather', 'seconds_per_epoch', 'forecast', 'total_minutes',
+           'bench_runner']
 
 # %% ../nbs/11a_runner.ipynb #6ed5f1d2
 import base64
@@ -255,8 +255,12 @@ def study_client(scheduler: str | None = None,  # "tcp://host:port" of a running
             dashboard_address="127.0.0.1:0", silence_logs=50) as cluster, Client(cluster) as client: yield client
 
 # %% ../nbs/11a_runner.ipynb #863b1698
-def submit(client, runs, pool, environment):
-    "Submit Runs so that a student waits for its teacher; returns {name: future}."
+def submit(client,  # a Dask client
+           runs,  # list of `Run`, teachers before students
+           pool,  # the folder that holds their folders
+           environment: dict,  # environment variables for the kernels
+           ) -> dict:  # name of a Run -> future of its outcome
+    "Submit Runs so that a student waits for its teacher."
     futures, notebook = {}, str(shipped("experiments/run.ipynb"))
     for run in runs:
         before = [futures[run.teacher]] if run.teacher in futures else []
@@ -267,8 +271,12 @@ def epochs_done(folder) -> int:
     "How many epochs an unfinished Run has behind it."
     return sum(len(path.read_text().splitlines()) - 1 for path in Path(folder).glob("*/history.csv"))  # one folder a step
 
-def follow(futures, runs, pool, progress=True):
-    "Wait for all Runs, with a bar that counts epochs; returns their outcomes."
+def follow(futures: dict,  # as `submit` returns them
+           runs,  # the same Runs
+           pool,  # the folder that holds their folders
+           progress: bool = True,  # show the bar
+           ) -> list:  # outcomes, in the order of the Runs
+    "Wait for all Runs, with a bar that counts epochs."
     from distributed import wait
     total = {r.name: r.epochs for r in runs}
     bar = tqdm(total=sum(total.values()), unit="epoch", disable=not progress, desc="study", smoothing=0, mininterval=1)
@@ -325,12 +333,10 @@ def gather(runs,  # list of `Run`
     return pd.DataFrame([record for run in runs if (record := read_record(Path(pool)/run.name))])
 
 # %% ../nbs/11a_runner.ipynb #4b00eb48
-def batch_size(run: Run) -> int: return run.settings.get("fp32", asdict(TrainSettings()))["batch_size"]
-
-def seconds_per_step(run: Run,  # what to time
-                     steps: int = 3,  # training steps that are timed, after one that is not
-                     ) -> float:
-    "Seconds of one training step of a Run on this machine, measured."
+def seconds_per_epoch(run: Run,  # what to time
+                      steps: int = 3,  # training steps that are timed, after one that is not
+                      ) -> float:
+    "Seconds of one epoch of a Run on this machine, from a few measured training steps."
     task, device, settings = load_task(run), resolve_device("auto"), TrainSettings.from_dict(run.settings.get("fp32"))
     model = create_model(run.arch, task.n_classes, task.size, weights="scratch", stem_stride=run.stem_stride, patch_size=run.patch_size).to(device).train()
     endless = (batch for _ in range(steps + 1) for batch in batches(task, "train", settings.batch_size, device))
@@ -339,7 +345,9 @@ def seconds_per_step(run: Run,  # what to time
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16(settings, device)): loss = torch.nn.functional.cross_entropy(model(x), y)
         loss.backward()
         loss.item()  # waits for a GPU
-    return (time.perf_counter() - start) / steps
+    step, train = (time.perf_counter() - start) / steps, len(task.indices("train"))
+    images = train + (len(task) - train) / 3  # a forward pass costs about a third of a training step
+    return step * images / settings.batch_size
 
 # %% ../nbs/11a_runner.ipynb #ee52acd9
 OVERHEAD = 12.  # seconds of a Run that are not training: kernel, imports, figures; see the benchmark of the study runner
@@ -355,12 +363,9 @@ def forecast(runs,  # list of `Run`
         if read_record(Path(pool)/run.name): rows.append((run.name, "finished", 0, 0.)); continue
         done = epochs_done(Path(pool)/run.name)
         setting = (run.task, run.size, run.per_class, run.arch, run.stem_stride, run.patch_size, str(run.settings.get("fp32")))
-        if setting not in cost: cost[setting] = seconds_per_step(run)
-        task = load_task(run)
-        train, rest = len(task.indices("train")), len(task) - len(task.indices("train"))
-        steps = (train + rest / 3) / batch_size(run)  # a forward pass costs about a third of a training step
+        if setting not in cost: cost[setting] = seconds_per_epoch(run)
         left = run.epochs - done
-        rows.append((run.name, f"goes on after epoch {done}" if done else "new", left, (left * steps * cost[setting] + OVERHEAD) / 60))
+        rows.append((run.name, f"goes on after epoch {done}" if done else "new", left, (left * cost[setting] + OVERHEAD) / 60))
     torch.set_num_threads(before)
     return pd.DataFrame(rows, columns=["run", "status", "epochs", "minutes"])
 

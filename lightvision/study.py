@@ -218,11 +218,13 @@ def expand(plan: Plan) -> list:
         task = load_task(Run(task_name, "", size=plan.size, split=plan.split, per_class=plan.per_class, skip_bad=plan.skip_bad))
         for m in _ordered(plan.models):
             source = find_weights(m.arch, m.weights).source
+            settings = {"fp32": asdict(train_settings(plan, m))}
             for recipe in recipes_of(plan, m):
+                code = code_hash(recipe)
                 for seed in plan.seeds:
-                    run = Run(task_name, m.arch, recipe, seed, plan.preset, {"fp32": asdict(train_settings(plan, m))}, plan.size, plan.split,
+                    run = Run(task_name, m.arch, recipe, seed, plan.preset, settings, plan.size, plan.split,
                               plan.per_class, plan.skip_bad, m.weights, m.stem_stride, m.patch_size, names.get((task_name, m.teacher, seed), ""),
-                              task.data_hash, task.split_hash, source, code_hash(recipe))
+                              task.data_hash, task.split_hash, source, code)
                     names.setdefault((task_name, m.arch, seed), run.name)
                     runs.append(run)
     return runs
