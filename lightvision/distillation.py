@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'kd_loss', 'dkd_loss', 'pearson', 'dist_loss', 'same_grid', 'hint_loss', 'attention_loss', 'find_places',
-           'to_grid', 'with_features', 'DistillSettings', 'distill_loss', 'distilling', 'kd']
+           'to_grid', 'with_features', 'DistillSettings', 'distill_loss', 'distilling', 'kd', 'RecoverySettings',
+           'keep', 'recover']
 
 # %% ../nbs/03_distillation.ipynb #7c54a196
-import difflib, math
+import copy, dataclasses, difflib, math
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -217,6 +218,9 @@ def distilling(model: nn.Module, # the student; has `projectors` inside the bloc
     for (logits, _), who in zip(found, ("student", "teacher")):
         if logits.shape[1] != task.n_classes: raise LightVisionError(f"the {who} has {logits.shape[1]} classes and {task.name} has {task.n_classes}: "
                                                                     f"use a {who} made for this task")
+    for m, who in ((model, "student"), (teacher, "teacher")):
+        other = [(a, b) for a, b in zip(getattr(m, "config", {}).get("classes") or [], task.classes) if a != b]
+        if other: raise LightVisionError(f"the {who} was made for other classes ({other[0][0]!r} where {task.name} has {other[0][1]!r}): use a {who} made for this task")
     if settings.loss == "hint":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(context.seed, "projectors"))
@@ -230,3 +234,35 @@ def distilling(model: nn.Module, # the student; has `projectors` inside the bloc
 def kd(model, task, settings, context):
     "Train with the help of the context's teacher"
     with distilling(model, task, settings, context) as loss: return fit(model, task, settings, context, loss)
+
+# %% ../nbs/03_distillation.ipynb #d216add2
+@dataclass(frozen=True)
+class RecoverySettings(DistillSettings):
+    "How a step repairs the damage that it did"
+    epochs: int = 2 # the weights are nearly right already
+    lr: float = 3e-4 # as are they for this: a third of the rate for a fresh network
+    label_smoothing: float = 0.1 # as in training; only labels and a part of the distilled loss use it
+    recovery: str = "labels" # "labels", "teacher" (the context's) or "self" (the network before the step)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.recovery not in ("labels", "teacher", "self"):
+            raise LightVisionError(f"recovery is {self.recovery!r}: it must be \"labels\", \"teacher\" or \"self\"")
+
+def keep(model: nn.Module, # a network that is about to be damaged
+         settings: RecoverySettings,
+        ) -> nn.Module: # a frozen copy if recovery needs one, else None
+    "The network as it is now, as a teacher for later"
+    return copy.deepcopy(model).eval().requires_grad_(False) if settings.recovery == "self" else None
+
+def recover(model: nn.Module, # the damaged network, changed in place
+            task: Task, # train and val are read
+            settings: RecoverySettings, # how
+            context: Context, # seed, device, folder, teacher
+            before: nn.Module = None, # of `keep`
+            note: str = "", # see `fit`
+           ) -> nn.Module: # the same network, trained
+    "Train a damaged network with labels, its teacher, or its former self"
+    if settings.recovery == "labels": return fit(model, task, settings, context, note=note)
+    if settings.recovery == "self": context = dataclasses.replace(context, teacher=before)
+    with distilling(model, task, settings, context) as loss: return fit(model, task, settings, context, loss, note)
