@@ -43,14 +43,22 @@ def list_steps() -> list:
     return sorted(f"{k.name}{n}" for k in STEPS.values() for n in (k.allowed or (["N"] if k.number else [""])))
 
 # %% ../nbs/02a_recipes.ipynb #3eea2c9c
-def find_step(token: str, # "fp32", or a name with its number such as "prune50"
-             ) -> tuple: # the StepKind, and the settings that the number gives
+def _named(text):
+    "The settings between the brackets of a token"
+    pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]
+    for name, equals, value in pairs:
+        if not equals: raise LightVisionError(f"{name.strip()!r} in brackets is no setting: write name=value, such as kd(temperature=2)")
+    return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
+
+def find_step(token: str, # "fp32", a name with its number such as "prune50", or with settings such as "kd(temperature=2)"
+             ) -> tuple: # the StepKind, and the settings that the number and the brackets give
     "The step that a token names; an unknown one is an error that offers the closest"
-    name, digits = re.fullmatch(r"(.*?)(\d*)", token, re.DOTALL).groups()
-    if token in STEPS and not STEPS[token].number: return STEPS[token], {}
+    plain, named = re.fullmatch(r"([^(]*)(?:\((.*)\))?|.*", token, re.DOTALL).groups()
+    name, digits = re.fullmatch(r"(.*?)(\d*)", plain or "", re.DOTALL).groups()
+    if plain in STEPS and not STEPS[plain].number: return STEPS[plain], _named(named)
     kind = STEPS.get(name)
-    if kind and kind.number and digits and (not kind.allowed or int(digits) in kind.allowed): return kind, {kind.number: int(digits)}
-    close = difflib.get_close_matches(token, list_steps(), n=3, cutoff=0.4)
+    if kind and kind.number and digits and (not kind.allowed or int(digits) in kind.allowed): return kind, {**_named(named), kind.number: int(digits)}
+    close = difflib.get_close_matches(plain or token, list_steps(), n=3, cutoff=0.4)
     raise LightVisionError(f"unknown step {token!r}: " + (f"did you mean {' or '.join(close)}?" if close else f"use {', '.join(list_steps())}"))
 
 # %% ../nbs/02a_recipes.ipynb #58595154
@@ -66,10 +74,10 @@ class Step:
     def kind(self): return find_step(self.token)[0]
     @property
     def settings(self):
-        kind, number = find_step(self.token)
+        kind, named = find_step(self.token)
         given = dict(self.given)
         if kind.number in given: raise LightVisionError(f"{kind.number} is set twice for {self.token}: the number in the name is enough")
-        return kind.settings.from_dict({**given, **number})
+        return kind.settings.from_dict({**given, **named})
 
 # %% ../nbs/02a_recipes.ipynb #54f3b9f3
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Recipe:
     def parse(cls, text: str, # step names joined by "+"
               settings: dict = None): # settings by step name, such as {"fp32": {"epochs": 4}}
         "A recipe from its short name"
-        tokens = [t.strip() for t in str(text).lower().split("+") if t.strip()]
+        tokens = [t for t in (re.sub(r"\s", "", t) for t in re.split(r"\+(?![^(]*\))", str(text).lower())) if t]
         extra = [t for t in settings or {} if t not in tokens]
         if extra: raise LightVisionError(f"settings for {extra[0]!r}, but the recipe {text!r} has no such step: remove them, or add the step")
         return cls(Step(t, tuple(sorted((settings or {}).get(t, {}).items()))) for t in tokens)

@@ -49,7 +49,8 @@ def summarize(records: pd.DataFrame,  # as in records.csv
         mean, low, high = mean_interval(group[metric])
         agreement = group.teacher_agreement.mean() if "teacher_agreement" in group else np.nan
         rows.append({**dict(zip(BY, names)), "seeds": len(group), "mean": mean, "low": low, "high": high, "macro_f1": group.macro_f1.mean(),
-                     "teacher_agreement": agreement, "params": group.params.iloc[0], "macs": group.macs.iloc[0], "epochs": group.epochs.mean(),
+                     "teacher_agreement": agreement, "params": group.params.mean(), "macs": group.macs.mean(),
+                     "bytes": group.bytes.mean() if "bytes" in group else np.nan, "compressed_bytes": group.compressed_bytes.mean() if "bytes" in group else np.nan, "epochs": group.epochs.mean(),
                      "train_seconds": group.train_seconds.mean(), "weights": " / ".join(sorted(set(group.weights_source)))})
     return pd.DataFrame(rows)
 
@@ -58,11 +59,12 @@ def readable(table: pd.DataFrame,  # as `summarize` returns it
              ) -> pd.DataFrame:
     "The same table in the units that people read: percent, thousands, millions, minutes."
     percent = lambda v: "" if pd.isna(v) else f"{100 * v:.2f}"
+    thousand = lambda v: "" if pd.isna(v) else f"{v / 1e3:,.0f}"
     interval = [f"{percent(m)}" + ("" if pd.isna(l) else f" ± {100 * (m - l):.2f}") for m, l in zip(table["mean"], table.low)]
     return pd.DataFrame({
         "task": table.task, "architecture": table.arch, "recipe": table.recipe, "seeds": table.seeds, "test accuracy, %": interval,
         "macro F1, %": table.macro_f1.map(percent), "agrees with teacher, %": table.teacher_agreement.map(percent),
-        "parameters, thousand": (table.params / 1e3).map("{:,.0f}".format), "MACs, million": (table.macs / 1e6).map("{:,.1f}".format),
+        "parameters, thousand": table.params.map(thousand), "file, kB": table.bytes.map(thousand), "file compressed, kB": table.compressed_bytes.map(thousand), "MACs, million": (table.macs / 1e6).map("{:,.1f}".format),
         "epochs": table.epochs.map("{:g}".format), "training, min": (table.train_seconds / 60).map("{:.1f}".format), "initial weights": table.weights})
 
 # %% ../nbs/11b_report.ipynb #17d567cd
