@@ -39,7 +39,7 @@ from .folders import write_atomic
 from .models import create_model, load_model, save_model
 from .recipes import Recipe
 from .study import POOL, ModelPlan, Plan, Run, code_hash, expand, load_task, needs_teacher
-from .training import Context, TrainSettings, batches, evaluate, predict, resolve_device, use_bf16
+from .training import Context, TrainSettings, batches, evaluate, history_table, predict, resolve_device, use_bf16
 
 # %% ../nbs/11a_runner.ipynb #08709210
 @contextmanager
@@ -99,7 +99,7 @@ def close_run(run: Run,  # what was done
               folder=".",  # the Run's folder
               ) -> dict:  # the measurements, also in measures.json
     "Save weights, per-image test predictions and measurements of a Run."
-    folder, history = Path(folder), pd.DataFrame(context.history)
+    folder, history = Path(folder), history_table(context.history)
     validation, test = evaluate(predict(model, task, "val")), evaluate(predictions)
     save_model(model, folder/"model.safetensors")
     write_atomic(folder/"history.csv", history.to_csv(index=False))
