@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BY', 'PALETTE', 'STYLE', 'EVIDENCE', 'mean_interval', 'summarize', 'readable', 'plot_accuracy', 'plot_size',
-           'plot_curves', 'class_names', 'confusion_matrix', 'plot_confusion', 'plot_failures', 'html_report',
-           'write_report', 'collect_evidence', 'check_evidence']
+           'plot_curves', 'layer_table', 'plot_layers', 'class_names', 'confusion_matrix', 'plot_confusion',
+           'plot_failures', 'html_report', 'write_report', 'collect_evidence', 'check_evidence']
 
 # %% ../nbs/11b_report.ipynb #7e6d8b97
 import hashlib
@@ -22,8 +22,11 @@ import pandas as pd
 import seaborn as sns
 from scipy import stats
 
+from torch import nn
+
 from .data import LightVisionError
 from .folders import write_atomic
+from .models import Classifier
 from .runner import QUIET, QUIET_IMPORTS, shipped
 
 # %% ../nbs/11b_report.ipynb #94f5df9c
@@ -134,6 +137,31 @@ def plot_curves(histories: dict,  # label -> history of a Run (DataFrame); label
     if len(labels) > 1:
         first = {l.split(", seed")[0]: h for h, l in reversed(list(zip(handles, labels)))}
         right.legend([first[g] for g in groups], groups, fontsize=8, frameon=False)
+    return fig
+
+# %% ../nbs/11b_report.ipynb #189bd50a
+def layer_table(model,  # a classifier, of any recipe
+                ) -> pd.DataFrame:  # one row a convolution or linear layer
+    "What became of each layer."
+    layers = lambda m: {n: l for n, l in m.named_modules() if isinstance(l, (nn.Conv2d, nn.Linear))}
+    fresh, rows = layers(Classifier(dict(model.config, edits=[]))), []
+    for name, layer in layers(model).items():
+        before, now, bits = fresh[name].weight, layer.weight, getattr(layer, "bits", 32)
+        rows.append({"layer": name.removeprefix("net."), "outputs before": len(before), "outputs": len(now), "bits": bits,
+                     "zeros, %": round(100 * (1 - int(now.count_nonzero()) / now.numel()), 1), "weights, bytes before": 4 * before.numel(), "weights, bytes": now.numel() * bits // 8})
+    return pd.DataFrame(rows)
+
+def plot_layers(table: pd.DataFrame,  # of `layer_table`
+                title: str = "",
+                ):  # the figure
+    "Bytes of each layer's weights before and after; zeros are still stored, so they are shown apart."
+    fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    x, dense = np.arange(len(table)), table["weights, bytes"] * (1 - table["zeros, %"] / 100)
+    ax.fill_between(x, table["weights, bytes before"] / 1e3, step="mid", color=".85", label="before")
+    ax.fill_between(x, table["weights, bytes"] / 1e3, step="mid", color=PALETTE[1], alpha=.6, label="after")
+    ax.fill_between(x, dense / 1e3, step="mid", color=PALETTE[0], label="after, without zeros")
+    ax.set_yscale("log"); ax.legend(fontsize=8, frameon=False, ncols=3)
+    _finish(ax, "layer, from the picture to the answer", "weights, kB (logarithmic)", title or "What each layer lost")
     return fig
 
 # %% ../nbs/11b_report.ipynb #a92928cb

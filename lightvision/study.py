@@ -33,7 +33,7 @@ PRESETS = {
     "full": dict(epochs=40, patience=10, recovery=10),
 }
 FROM_START = ("fp32", "dense")  # the steps that need no trained network; every other recipe starts from the Run of fp32
-STEP_MODULES = ("distillation",)  # importing them registers their steps
+STEP_MODULES = ("distillation", "pruning", "sparsity", "quantization")  # importing them registers their steps
 for module in STEP_MODULES: import_module(f"lightvision.{module}")
 
 # %% ../nbs/11_study.ipynb #52a8dcb0
