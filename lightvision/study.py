@@ -23,6 +23,7 @@ from .data import LightVisionError
 from .distillation import DistillSettings
 from .models import find_weights
 from .recipes import STEPS, Recipe, find_step, list_steps
+from .stats import check_family
 from .tasks import get_task
 from .training import TrainSettings
 
@@ -65,6 +66,7 @@ class Plan:
     skip_bad: bool = False  # folders: leave out files that are no readable images, instead of stopping
     train: dict = field(default_factory=dict)  # `TrainSettings` for every model, from the start
     settings: dict = field(default_factory=dict)  # settings of the other steps for every model: {kd: {lr: 0.0003}, qat2: {epochs: 3}}
+    family: list = field(default_factory=list)  # the claims that the study will test, declared before it runs: see `lightvision.stats`
     about: str = ""  # one sentence for the report
 
 # %% ../nbs/11_study.ipynb #e9863f97
@@ -146,6 +148,7 @@ def check_plan(plan: Plan,  # as read
             whole = Recipe.parse(recipe, step_settings(plan, m, recipe))
             _need(m.teacher or not needs_teacher(whole), f"{where}: the recipe {recipe} of {m.arch} needs a teacher; add teacher: ARCH to {m.arch}, or recovery: self")
         step_settings(plan, m, "fp32")
+    if plan.family: check_family(plan.family)
     return plan
 
 # %% ../nbs/11_study.ipynb #b136c389
