@@ -144,9 +144,9 @@ def layer_table(model,  # a classifier, of any recipe
                 ) -> pd.DataFrame:  # one row a convolution or linear layer
     "What became of each layer."
     layers = lambda m: {n: l for n, l in m.named_modules() if isinstance(l, (nn.Conv2d, nn.Linear))}
-    fresh, rows = layers(Classifier(dict(model.config, edits=[]))), []
-    for name, layer in layers(model).items():
-        before, now, bits = fresh[name].weight, layer.weight, getattr(layer, "bits", 32)
+    now_is, rows = layers(model), []
+    for name, was in layers(Classifier(dict(model.config, edits=[]))).items():  # a traced network lists its layers in another order
+        before, now, bits = was.weight, now_is[name].weight, getattr(now_is[name], "bits", 32)
         rows.append({"layer": name.removeprefix("net."), "outputs before": len(before), "outputs": len(now), "bits": bits,
                      "zeros, %": round(100 * (1 - int(now.count_nonzero()) / now.numel()), 1), "weights, bytes before": 4 * before.numel(), "weights, bytes": now.numel() * bits // 8})
     return pd.DataFrame(rows)
@@ -160,7 +160,7 @@ def plot_layers(table: pd.DataFrame,  # of `layer_table`
     ax.fill_between(x, table["weights, bytes before"] / 1e3, step="mid", color=".85", label="before")
     ax.fill_between(x, table["weights, bytes"] / 1e3, step="mid", color=PALETTE[1], alpha=.6, label="after")
     ax.fill_between(x, dense / 1e3, step="mid", color=PALETTE[0], label="after, without zeros")
-    ax.set_yscale("log"); ax.legend(fontsize=8, frameon=False, ncols=3)
+    ax.set_yscale("log"); ax.legend(fontsize=8, frameon=False, loc="upper left")
     _finish(ax, "layer, from the picture to the answer", "weights, kB (logarithmic)", title or "What each layer lost")
     return fig
 
