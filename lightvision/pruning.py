@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from .data import LightVisionError
 from .distillation import RecoverySettings, keep, recover
-from .models import Classifier, add_edit, edits_of, editor, find_editor, lift, lower, same_answers
+from .models import Classifier, add_edit, edits_of, editor, lift, lower, same_answers
 from .recipes import step
 from .training import TrainSettings, batches, fit, generator, resolve_device, seed_of
 
@@ -95,7 +95,7 @@ def find_groups(model: Classifier, # any classifier
     model = copy.deepcopy(model).eval().requires_grad_() # a copy, for tracing needs gradients of everything
     names = {m: name for name, m in model.named_modules() if name}
     attention = {name: m for m, name in names.items() if isinstance(m, Attention) and isinstance(m.norm, nn.Identity) and m.gate is None}
-    x = torch.rand(1, 3, *model.config["image_size"], device=next(model.parameters()).device)
+    x = torch.zeros(1, 3, *model.config["image_size"], device=next(model.parameters()).device)
     with warnings.catch_warnings(), _naming_the_layer(model, f"the channels of {model.config['arch']} cannot be followed"), torch.enable_grad():
         warnings.simplefilter("ignore")
         graph = tp.DependencyGraph().build_dependency(model, x)
@@ -132,7 +132,8 @@ class PruneSettings(RecoverySettings):
         for name, (good, rule) in rules.items():
             if not good: raise LightVisionError(f"{name} is {getattr(self, name)!r}: it must be {rule}")
         if self.percent/100 > self.max_ratio:
-            raise LightVisionError(f"percent is {self.percent} but max_ratio lets no layer lose more than {self.max_ratio:.0%}: raise max_ratio or lower percent")
+            raise LightVisionError(f"percent is {self.percent} but max_ratio lets no layer lose more than {self.max_ratio:.0%}: "
+                                   "raise max_ratio or lower percent")
 
 # %% ../nbs/05_pruning.ipynb #ed5b58a0
 def _sums(model, cut, value_of): # sums over all numbers of each unit: [units]
@@ -241,26 +242,27 @@ def slice_layer(module: nn.Module, # a convolution, linear layer or batch normal
         for name in ("weight", "bias"):
             if getattr(module, name, None) is not None: setattr(module, name, _take(getattr(module, name), out, 0))
         for name in ("running_mean", "running_var"):
-            if getattr(module, name, None) is not None: setattr(module, name, getattr(module, name).index_select(0, out.to(getattr(module, name).device)))
+            if (value := getattr(module, name, None)) is not None: setattr(module, name, value.index_select(0, out.to(value.device)))
     if into is not None: module.weight = _take(module.weight, into, 1)
     if isinstance(module, nn.Linear): module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, _NORMS): module.num_features = len(module.running_mean if module.running_mean is not None else module.weight)
     else:
-        depthwise = _is_depthwise(module)
-        module.out_channels = len(module.weight)
-        module.in_channels = module.groups = len(module.weight) if depthwise else module.in_channels
-        if not depthwise: module.in_channels, module.groups = module.weight.shape[1], 1
+        n, m = module.weight.shape[:2]
+        module.in_channels, module.groups, module.out_channels = (n, n, n) if _is_depthwise(module) else (m, 1, n)
 
 # %% ../nbs/05_pruning.ipynb #5f984ce1
 _SHAPE = {Attention: ("num_heads", "attn_dim"), nn.Linear: ("in_features", "out_features"), nn.Conv2d: ("in_channels", "out_channels", "groups"),
           _NORMS: ("num_features",)}
 
-def shape_of(module) -> dict: # plain numbers
+def shape_of(module: nn.Module # a layer that can be cut, or an attention module
+            ) -> dict: # plain numbers
     "The attributes that say how wide a layer is"
     return next({a: int(getattr(module, a)) for a in names} for kind, names in _SHAPE.items() if isinstance(module, kind))
 
-def gone(groups, kept) -> dict: # (layer, side) -> positions that go
-    "All positions that go, by layer and side"
+def gone(groups: list, # of `find_groups`
+         kept: list, # int64 tensors: the units of each group that stay
+        ) -> dict: # (layer, side) -> a set of positions
+    "The positions that go"
     out = defaultdict(set)
     for group, stay in zip(groups, kept):
         go = torch.ones(group.width, dtype=torch.bool)
@@ -301,7 +303,10 @@ def cut_out(model: Classifier, # changed in place
         shapes[group.attention] = shape_of(module)
     return shapes
 
-def remove(model: Classifier, groups: list, kept: list) -> Classifier: # see `cut_out`
+def remove(model: Classifier, # changed in place
+           groups: list, # of `find_groups`
+           kept: list, # int64 tensors: the units of each group that stay
+          ) -> Classifier: # the same, narrower
     "Take units out, check that the rest computes what it did, and write it down"
     silent, arch = silence(model, groups, kept), model.config["arch"]
     shapes = cut_out(model, groups, kept)
@@ -410,8 +415,9 @@ def narrow(model: Classifier, # gives the architecture; its weights are not used
         low, high = (middle, high) if share_of(middle) < share else (low, middle)
     best = min((low, high), key=lambda ratio: abs(share_of(ratio) - share))
     reached = share_of(best)
-    if abs(reached - share) > share/4: raise LightVisionError(f"{config['arch']} cannot be narrowed to {share:.1%} of its parameters, the nearest is {reached:.1%}: "
-                                                              "use that share, or another architecture")
+    if abs(reached - share) > share/4:
+        raise LightVisionError(f"{config['arch']} cannot be narrowed to {share:.1%} of its parameters, the nearest is {reached:.1%}: "
+                               "use that share, or another architecture")
     add_edit(full, {**cut(full, best), "share": reached})
     return reset(full, seed_of(seed, "dense")).eval()
 

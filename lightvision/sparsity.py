@@ -83,12 +83,14 @@ def cubic(step: int, # counted from 0
     "The share of zeros at a training step (Zhu and Gupta 2017)"
     return final + (start - final)*(1 - step/steps)**3 if step < steps else final
 
-# %% ../nbs/05a_sparsity.ipynb #99819691
+# %% ../nbs/05a_sparsity.ipynb #43a7f0db
 def _only_where_not_zero(weight):
     def hook(gradient): return gradient*(weight.detach() != 0)
     return hook
 
-def hold_zeros(model, args) -> None: # a forward pre-hook
+def hold_zeros(model: nn.Module, # a classifier
+               args, # what it was called with: this is a forward pre-hook
+              ) -> None:
     "While a sparse network trains, weights that are zero get no gradient"
     if not (model.training and torch.is_grad_enabled()): return
     for edit in edits_of(model):
@@ -99,7 +101,9 @@ def hold_zeros(model, args) -> None: # a forward pre-hook
                 weight.register_hook(_only_where_not_zero(weight))
                 weight.holds_zeros = True # a copy of the weight has neither the hook nor this word, and gets its own
 
-def rebuild(model, edit):
+def rebuild(model: nn.Module, # a classifier
+            edit: dict, # says which layers are sparse
+           ) -> nn.Module: # the same
     "See to it that the zeros stay zero whenever this network is trained"
     if hold_zeros not in model._forward_pre_hooks.values(): model.register_forward_pre_hook(hold_zeros)
     return model
@@ -119,7 +123,8 @@ class SparseSettings(RecoverySettings):
                      patience=(not self.patience, "0, for the best epoch may be one that has too few zeros yet"))
         for name, (good, rule) in rules.items():
             if not good: raise LightVisionError(f"{name} is {getattr(self, name)!r}: it must be {rule}")
-        if self.pattern == "2:4" and self.percent != 50: raise LightVisionError(f"percent is {self.percent}: two of four are 50, so use sparse50 or pattern \"free\"")
+        if self.pattern == "2:4" and self.percent != 50:
+            raise LightVisionError(f"percent is {self.percent}: two of four are 50, so use sparse50 or pattern \"free\"")
 
 # %% ../nbs/05a_sparsity.ipynb #2d9ff9be
 UPDATES = 20 # of the masks while the share rises: ranking millions of weights takes a second or so
