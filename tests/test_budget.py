@@ -1,0 +1,116 @@
+"The byte budget as a whole: networks of several kinds, interruption by a kill, exactness of the cost model, and wrong input"
+import dataclasses, json, os, signal, subprocess, sys, time
+from pathlib import Path
+
+import numpy as np, pytest, torch
+
+from lightvision.allocation import FileSize, Plan, Probe, best_plan, options_of, plan_of, sensitivities, smallest
+from lightvision.baselines import METHODS, compare, hypervolume
+from lightvision.budget import BudgetSettings, fit_budget, parse_size
+from lightvision.data import LightVisionError
+from lightvision.models import Classifier, load_model, model_for
+from lightvision.quantization import quantized_layers
+from lightvision.tasks import get_task
+from lightvision.training import Context, TrainSettings, evaluate, fit, predict
+
+SETTINGS = BudgetSettings(epochs=1, iterations=2, batch_size=20, pictures=16, images=32, reestimate=32, steps=4, criterion="magnitude")
+
+@pytest.fixture(scope="module")
+def task(): return get_task("landcover-mini").few(None, 6)
+
+@pytest.fixture(scope="module")
+def context(): return Context(device="cpu", progress=False)
+
+def small(task, kind):
+    torch.manual_seed(0)
+    if kind != "transformer": return model_for(task, kind, weights="scratch", stem_stride=2)
+    like = model_for(task, "test_resnet", weights="scratch", stem_stride=2)
+    return Classifier(dict(like.config, arch="vit_tiny", stem_stride=None, patch_size=16, create_kwargs=dict(depth=2, embed_dim=48, num_heads=4)))
+
+@pytest.mark.parametrize("kind", ["test_resnet", "test_efficientnet", "transformer"])
+def test_file_fits_and_computes_what_the_search_saw(task, context, tmp_path, kind):
+    model = fit(small(task, kind), task, TrainSettings(epochs=2, batch_size=20, lr=3e-3), context)
+    size = FileSize(model)
+    options = options_of(size, size.full.widths, SETTINGS)
+    budget = int((size(smallest(options))*size(size.full))**0.5)
+    result = fit_budget(model, task, budget, SETTINGS, context, folder=tmp_path)
+    assert result.path.stat().st_size == result.record["bytes"] <= budget
+    net = load_model(result.path)
+    assert evaluate(predict(net, task, "val", "cpu"))["accuracy"] == result.record["val_accuracy"]
+    bits = {n: m.bits for n, m in quantized_layers(net).items()}
+    assert bits == dict(zip(result.plan.layer, result.plan.bits))
+    assert {n: m.weight.numel() for n, m in quantized_layers(net).items()} == dict(zip(result.plan.layer, result.plan.weights))
+    chosen = json.loads((tmp_path/"last"/"plan.json").read_text())
+    assert size(Plan(chosen["widths"], chosen["bits"])) == result.record["bytes"] # to the byte
+    assert result.record["epochs"] == SETTINGS.epochs + SETTINGS.iterations*SETTINGS.trial_epochs*SETTINGS.trial_share
+
+@pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "mobilenetv2_035"])
+def test_plans_of_real_networks_fit(task, context, arch):
+    size = FileSize(model_for(task, arch, weights="scratch"))
+    options = options_of(size, size.full.widths, BudgetSettings())
+    rng = np.random.default_rng(0)
+    damage = {v: np.cumsum(np.append(0, rng.exponential(size=len(o) - 1))) for v, o in options.items()}
+    for share in (0.5, 0.1):
+        budget = int(share*size(size.full))
+        plan = best_plan(size, options, damage, budget)
+        assert 0.95*budget < size(plan) <= budget
+
+SEARCH = """
+import sys
+from test_budget import *
+task = get_task("landcover-mini").few(None, 6)
+context = Context(device="cpu", progress=False)
+fit_budget(small(task, "test_resnet"), task, 40_000, SETTINGS, context, folder=sys.argv[1])
+"""
+
+def test_a_killed_search_continues_bit_exactly(task, context, tmp_path):
+    start = lambda folder: subprocess.Popen([sys.executable, "-W", "ignore", "-c", SEARCH, str(folder)], env=dict(os.environ, PYTHONPATH=os.pathsep.join(
+        [str(Path(__file__).parent), *sys.path])), stderr=subprocess.PIPE)
+    whole = start(tmp_path/"whole")
+    assert whole.wait(600) == 0, whole.stderr.read().decode()
+    broken = start(tmp_path/"broken")
+    until = time.monotonic() + 600
+    while not (tmp_path/"broken"/"iteration2"/"plan.json").exists() and broken.poll() is None and time.monotonic() < until: time.sleep(0.02)
+    broken.send_signal(signal.SIGKILL); broken.wait()
+    assert not (tmp_path/"broken"/"model.safetensors").exists() # it was not finished
+    again = start(tmp_path/"broken")
+    assert again.wait(600) == 0, again.stderr.read().decode()
+    assert (tmp_path/"whole"/"model.safetensors").read_bytes() == (tmp_path/"broken"/"model.safetensors").read_bytes()
+
+def test_every_method_has_the_same_training(task, context, tmp_path):
+    model = small(task, "test_resnet")
+    names = ["baic", "uniform_bits", "uniform", "random_search"]
+    table = compare(model, task, [60_000], dataclasses.replace(SETTINGS, iterations=1), context, tmp_path, names)
+    assert list(table.method) == names and table.epochs[table.bytes.notna()].nunique() == 1
+    assert (table.bytes.dropna() <= 60_000).all() and table.bytes.notna().sum() >= 3
+    assert (tmp_path/"budget.csv").read_text().startswith("task,arch,seed,method,budget_bytes,bytes,val_accuracy,test_accuracy,trials,epochs,seconds")
+    assert set(names) < set(METHODS) and hypervolume(table.bytes.dropna(), table.val_accuracy.dropna(), 1e6) > 0
+
+@pytest.mark.parametrize("call, words", [
+    (dict(budget=3000), "smallest file"), (dict(budget=10**6, floor=2), "floor"), (dict(budget=10**6, floor=1.0), "lower the floor")])
+def test_what_cannot_be_is_said(task, context, call, words):
+    model = small(task, "test_resnet")
+    if call.get("floor") == 1.0: model = fit(model, task, TrainSettings(epochs=4, batch_size=20, lr=6e-3), context); call = dict(call, budget=9000)
+    quick = dataclasses.replace(SETTINGS, iterations=1)
+    with pytest.raises(LightVisionError, match=words) as e: fit_budget(model, task, settings=quick, context=context, **call)
+    assert "\n" not in str(e.value)
+
+def test_another_search_in_the_same_folder_is_refused(task, context, tmp_path):
+    model = small(task, "test_resnet")
+    quick = dataclasses.replace(SETTINGS, iterations=1)
+    fit_budget(model, task, 100_000, quick, context, folder=tmp_path)
+    with pytest.raises(LightVisionError, match="another search.*budget"): fit_budget(model, task, 90_000, quick, context, folder=tmp_path)
+
+@pytest.mark.parametrize("text", ["", "big", "-1KB", "1.2.3MB", "10 XB", "0"])
+def test_sizes_that_are_none(text):
+    with pytest.raises(LightVisionError, match="is not a size"): parse_size(text)
+
+def test_the_probe_and_the_search_never_see_validation_or_test(task, context):
+    model = small(task, "test_resnet")
+    size = FileSize(model)
+    options = options_of(size, size.full.widths, SETTINGS)
+    other = task.images.clone()
+    other[(task.parts != 0)] = 0 # validation and test pictures are black
+    blind = dataclasses.replace(task, images=other)
+    seen = [sensitivities(Probe(model, model, size, t, SETTINGS, context), size.full, options) for t in (task, blind)]
+    assert all((seen[0][v] == seen[1][v]).all() for v in options)

@@ -1,0 +1,155 @@
+"""Quantization as a whole: recipes, interrupted training, files, every kind of network, networks and settings that cannot be."""
+import copy
+
+import pytest
+import torch
+
+from lightvision import training
+from lightvision.data import LightVisionError
+from lightvision.distillation import DistillSettings, kd
+from lightvision.graph import activation_quantizers, quantized_layers
+from lightvision.models import edits_of, load_model, model_for, save_model
+from lightvision.quantization import PtqSettings, QatSettings, ptq, qat
+from lightvision.recipes import Recipe
+from lightvision.tasks import get_task
+from lightvision.training import CLOCK, Context, TrainSettings, evaluate, fingerprint, fit, predict
+
+BRIEF = dict(epochs=1, batch_size=16, lr=1e-3, images=40, reestimate=40)
+ARCHS = {"resnet18": dict(stem_stride=2), "mobilenetv2_035": dict(stem_stride=2), "mobilenetv3_small_050": dict(stem_stride=2), "vit_tiny": dict(patch_size=16)}
+
+
+def context_of(**given): return Context(device="cpu", progress=False, **given)
+
+
+def small(task, arch="test_efficientnet"): return model_for(task, arch, weights="scratch", **ARCHS.get(arch, dict(stem_stride=2)))
+
+
+def numbers(context): return [{k: v for k, v in row.items() if k not in CLOCK} for row in context.history]
+
+
+@pytest.fixture(scope="module")
+def task():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1) # sums in another order round otherwise
+    yield get_task("landcover-mini").few(None, 5)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trained(task): return fit(small(task), task, TrainSettings(epochs=3, batch_size=16, lr=6e-3), context_of())
+
+
+@pytest.mark.parametrize("recipe", ["fp32+ptq8", "fp32+qat4", "qat8+qat2", "qat2+kd"])
+def test_recipes_end_in_a_file_that_says_the_same(task, trained, tmp_path, recipe):
+    tokens = recipe.split("+")
+    settings = {t: {"images": 40} if t.startswith("ptq") else BRIEF if t.startswith("qat") else {"epochs": 1, "batch_size": 16} for t in tokens}
+    recipe, context = Recipe.parse(recipe, settings), context_of(folder=tmp_path/"run", teacher=copy.deepcopy(trained))
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+    model = recipe.apply(copy.deepcopy(trained), task, context)
+    assert [row["step"] for row in context.history] == [t for t in tokens if not t.startswith("ptq")]
+    assert [e["by"] for e in edits_of(model)] == ["quantization"]
+    path = save_model(model, tmp_path/"model.safetensors")
+    assert torch.equal(predict(load_model(path), task, "val", "cpu").logits, predict(model, task, "val", "cpu").logits)
+    float_bytes = save_model(trained, tmp_path/"float.safetensors").stat().st_size
+    assert path.stat().st_size < float_bytes/(2.5 if tokens[-1] == "ptq8" else 3)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_kind_of_network(task, tmp_path, arch):
+    model = small(task, arch)
+    said = predict(model, task, "val", "cpu").logits
+    eight = ptq(copy.deepcopy(model), task, PtqSettings(images=40), context_of())
+    assert (predict(eight, task, "val", "cpu").logits - said).norm() < 0.5*(said - said.mean(0)).norm() + 0.1*said.norm()
+    two = qat(model, task, QatSettings(bits=2, **BRIEF), context_of())
+    bits = [m.bits for m in quantized_layers(two).values()]
+    assert bits[0] == bits[-1] == 8 and 2 in bits and not any(isinstance(m, torch.nn.BatchNorm2d) for m in two.modules())
+    assert all(len(c.unique()) <= 4 for m in quantized_layers(two).values() if m.bits == 2 for c in m.weight.detach().flatten(1))
+    sizes = []
+    for network in (eight, two):
+        path = save_model(network, tmp_path/f"{len(sizes)}.safetensors")
+        back = load_model(path)
+        assert fingerprint(back) == fingerprint(network)
+        assert torch.equal(predict(back, task, "val", "cpu").logits, predict(network, task, "val", "cpu").logits)
+        sizes.append(path.stat().st_size)
+    assert sizes[1] < sizes[0] < 1.1*sum(p.numel() for p in small(task, arch).parameters()) + 20_000
+
+
+class Interrupted(Exception): pass
+
+
+@pytest.mark.parametrize("given", [{}, dict(ema=0.9, damping=1e-3, recovery="self", mixup=0.2), dict(recovery="teacher", loss="hint", precision="bf16")])
+def test_interrupted_training_continues_bit_for_bit(task, trained, tmp_path, monkeypatch, given):
+    settings, teacher = QatSettings(**{**BRIEF, "bits": 2, "epochs": 2, **given}), small(task, "test_resnet")
+    whole = context_of(teacher=teacher)
+    expected = qat(copy.deepcopy(trained), task, settings, whole)
+    save = training.save_checkpoint
+    def save_and_stop(*args): save(*args); raise Interrupted
+    monkeypatch.setattr(training, "save_checkpoint", save_and_stop)
+    with pytest.raises(Interrupted): qat(copy.deepcopy(trained), task, settings, context_of(teacher=teacher, folder=tmp_path))
+    monkeypatch.setattr(training, "save_checkpoint", save)
+    again = context_of(teacher=teacher, folder=tmp_path)
+    assert fingerprint(qat(copy.deepcopy(trained), task, settings, again)) == fingerprint(expected) and numbers(again) == numbers(whole)
+    with pytest.raises(LightVisionError, match="different"): # another start, and other settings
+        qat(copy.deepcopy(trained), task, QatSettings(**{**BRIEF, "bits": 4, "epochs": 2, **given}), context_of(teacher=teacher, folder=tmp_path))
+
+
+def test_low_bits_need_training_and_training_helps(trained, task):
+    accuracy = lambda model: evaluate(predict(model, task, "train", "cpu"))["accuracy"]
+    rounded = accuracy(ptq(copy.deepcopy(trained), task, PtqSettings(bits=2, ends=2, depthwise=2), context_of()))
+    learned = accuracy(qat(copy.deepcopy(trained), task, QatSettings(**{**BRIEF, "bits": 2, "ends": 2, "depthwise": 2, "epochs": 6, "lr": 3e-3}), context_of()))
+    assert learned > rounded
+
+
+def test_four_bit_activations_stand_where_weights_read(task, trained):
+    model = ptq(copy.deepcopy(trained), task, PtqSettings(bits=4, activations=4), context_of())
+    bits = [q.bits for q in activation_quantizers(model).values()]
+    assert bits[0] == bits[-1] == 8 and {4, 8} == set(bits)
+    edit = edits_of(model)[0]
+    assert edit["activations"] == 4 and edit["weights"] in (4, 8)
+
+
+def test_a_quantized_network_distills_with_hints(task, trained):
+    model = ptq(copy.deepcopy(trained), task, PtqSettings(images=40), context_of())
+    before = fingerprint(model)
+    kd(model, task, DistillSettings(epochs=1, batch_size=16, loss="hint"), context_of(teacher=small(task, "test_resnet")))
+    assert fingerprint(model) != before and quantized_layers(model)
+
+
+@pytest.mark.parametrize("given, text", [
+    (dict(bits=3), "bits is 3: it must be 8, 4 or 2"),
+    (dict(activations=2), "activations is 2: it must be 8 or 4"),
+    (dict(range="max"), "range is 'max': it must be mse, percentile or minmax"),
+    (dict(images=0), "calibration needs at least 1 training picture"),
+    (dict(layers={"net.head": 7}), "layers: net.head is 7"),
+    (dict(layers="net.head"), "layers has 'net.head' without bits"),
+    (dict(layer={"net.head": 4}), "did you mean 'layers'"),
+])
+def test_settings_that_cannot_be(given, text):
+    with pytest.raises(LightVisionError) as error: PtqSettings.from_dict(given)
+    assert text in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("case, text", [("name", "did you mean net.conv_stem"), ("layer", "net.stem.conv1 is a ScaledStdConv2d, which cannot be quantized here"),
+                                        ("order", "batch normalisation that does not follow a convolution"), ("nan", "weights that are not numbers"),
+                                        ("empty", "has no training pictures"), ("file", "is inconsistent")])
+def test_networks_and_tasks_that_cannot_be(task, trained, tmp_path, case, text):
+    import dataclasses
+
+    import timm
+    model, settings, given = copy.deepcopy(trained), PtqSettings(images=40), task
+    if case == "name": settings = PtqSettings(layers={"net.conv_sten": 4})
+    if case == "layer": model.net = timm.create_model("test_nfnet", num_classes=10)
+    if case == "order": model.net = timm.create_model("densenet121", num_classes=10)
+    if case == "nan": model.net.conv_head.weight.data[0, 0] = float("nan")
+    if case == "empty": given = dataclasses.replace(task, parts=torch.full_like(task.parts, 1))
+    with pytest.raises(LightVisionError) as error:
+        if case == "file":
+            from safetensors.torch import load_file, save
+            path = save_model(ptq(model, task, settings, context_of()), tmp_path/"model.safetensors")
+            from safetensors import safe_open
+            with safe_open(path, "pt") as f: metadata = f.metadata()
+            state = load_file(path)
+            path.write_bytes(save({**state, "integers": state["integers"][:-1]}, metadata=metadata))
+            load_model(path)
+        else: ptq(model, given, settings, context_of())
+    assert text in str(error.value) and "\n" not in str(error.value)
