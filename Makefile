@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test check notebooks readme lab clean
+.PHONY: help setup converters emulator study test check notebooks readme lab clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,17 @@ $(READY): settings.ini setup.py constraints.txt tools/torchvision_cpu.py tools/g
 	@touch $@
 
 setup: $(READY) ## create .venv with everything pinned (the others do this themselves)
+
+LITERT := .venv-litert
+$(LITERT)/.ready: converters-constraints.txt
+	$(PYTHON) -m venv $(LITERT)
+	$(LITERT)/bin/python -m pip install --quiet --constraint converters-constraints.txt torch litert-torch ai-edge-litert
+	@touch $@
+
+converters: $(LITERT)/.ready ## build the environment that writes .tflite files (its dependencies clash with ours)
+
+emulator: $(READY) ## fetch the emulated ARM system for instruction counts (Debian 12)
+	$(BIN)/python -c "from lightvision.instructions import prepare_emulator; print(prepare_emulator())"
 
 study: $(READY) ## run the smoke study (synthetic data, a few minutes) and write its report
 	$(BIN)/lightvision study smoke
@@ -42,4 +53,4 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs
 
 clean: ## remove what set-up and studies made here, except runs/
-	rm -rf $(VENV) *.egg-info _proc _docs
+	rm -rf $(VENV) $(LITERT) *.egg-info _proc _docs

@@ -205,8 +205,8 @@ def insert_quantizers(model: Classifier, # a float classifier, its network is re
     model.net = gm.to(next(model.parameters()).device, memory_format=torch.channels_last)
     return model.eval()
 
-# %% ../nbs/04a_graph.ipynb #3d964443
-def quantized_layers(model: nn.Module) -> dict: # name -> QConv2d or QLinear, in the order of computation
+# %% ../nbs/04a_graph.ipynb #956d4b8b
+def quantized_layers(model: nn.Module) -> dict: # name -> QConv2d or QLinear, in the order of the state
     "The layers with quantized weights"
     return {name: m for name, m in model.named_modules() if isinstance(m, (QConv2d, QLinear))}
 

@@ -36,6 +36,7 @@ from tqdm import tqdm
 from .cost import count_macs, count_params
 from .data import LightVisionError
 from .folders import write_atomic
+from .latency import machine_lock
 from .models import create_model, load_model, save_model
 from .recipes import Recipe
 from .study import POOL, ModelPlan, Plan, Run, code_hash, expand, load_task, needs_teacher
@@ -241,7 +242,7 @@ def execute_run(run: dict,  # the fields of a `Run`
     if code_hash(run.recipe) != run.code_hash: return outcome("failed", "this worker has another version of lightvision than the planner; install the same")
     os.environ.update(environment | gpu_of(worker_name(), torch.cuda.device_count()))
     folder.mkdir(parents=True, exist_ok=True)
-    text, error = execute_notebook(run, folder, notebook, environment)
+    with machine_lock(alone=False, wait=86_400): text, error = execute_notebook(run, folder, notebook, environment)  # never beside a measurement of latency
     if error: return outcome("failed", f"{error} (see {write_atomic(folder/'failed.ipynb', text)})")
     seal(run, folder, text)
     return outcome("finished")

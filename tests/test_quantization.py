@@ -10,6 +10,7 @@ from lightvision.distillation import DistillSettings, kd
 from lightvision.graph import activation_quantizers, quantized_layers
 from lightvision.models import edits_of, load_model, model_for, save_model
 from lightvision.quantization import PtqSettings, QatSettings, ptq, qat
+from lightvision.quantizers import Quantizer
 from lightvision.recipes import Recipe
 from lightvision.tasks import get_task
 from lightvision.training import CLOCK, Context, TrainSettings, evaluate, fingerprint, fit, predict
@@ -61,8 +62,9 @@ def test_every_kind_of_network(task, tmp_path, arch):
     eight = ptq(copy.deepcopy(model), task, PtqSettings(images=40), context_of())
     assert (predict(eight, task, "val", "cpu").logits - said).norm() < 0.5*(said - said.mean(0)).norm() + 0.1*said.norm()
     two = qat(model, task, QatSettings(bits=2, **BRIEF), context_of())
-    bits = [m.bits for m in quantized_layers(two).values()]
-    assert bits[0] == bits[-1] == 8 and 2 in bits and not any(isinstance(m, torch.nn.BatchNorm2d) for m in two.modules())
+    bits, graph = {n: m.bits for n, m in quantized_layers(two).items()}, [f"net.{n.target}" for n in two.net.graph.nodes]
+    ordered = [bits[n] for n in graph if n in bits]
+    assert ordered[0] == ordered[-1] == 8 and 2 in ordered and not any(isinstance(m, torch.nn.BatchNorm2d) for m in two.modules())
     assert all(len(c.unique()) <= 4 for m in quantized_layers(two).values() if m.bits == 2 for c in m.weight.detach().flatten(1))
     sizes = []
     for network in (eight, two):
@@ -102,8 +104,9 @@ def test_low_bits_need_training_and_training_helps(trained, task):
 
 def test_four_bit_activations_stand_where_weights_read(task, trained):
     model = ptq(copy.deepcopy(trained), task, PtqSettings(bits=4, activations=4), context_of())
-    bits = [q.bits for q in activation_quantizers(model).values()]
-    assert bits[0] == bits[-1] == 8 and {4, 8} == set(bits)
+    modules = [model.net.get_submodule(n.target) for n in model.net.graph.nodes if n.op == "call_module"]
+    bits = [m.bits for m in modules if isinstance(m, Quantizer)]
+    assert bits[0] == bits[-1] == 8 and {4, 8} == set(bits) == {q.bits for q in activation_quantizers(model).values()}
     edit = edits_of(model)[0]
     assert edit["activations"] == 4 and edit["weights"] in (4, 8)
 

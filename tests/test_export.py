@@ -1,0 +1,83 @@
+"""Artifacts: whole recipes to files, through the gate, in every runtime that is installed"""
+import subprocess, sys
+
+import numpy as np, pytest, torch
+
+from lightvision.converters import WRITERS, installed, litert_python
+from lightvision.data import LightVisionError
+from lightvision.export import export, kernels, onnx_program, parity_table, precision_of, run_artifact
+from lightvision.models import load_model, model_for, save_model
+from lightvision.recipes import Recipe
+from lightvision.tasks import get_task
+from lightvision.training import Context
+import lightvision.pruning, lightvision.quantization # noqa: F401 their steps
+
+SUFFIXES = [".onnx", ".ptl", *([".pte"] if installed("executorch") else []),
+            *([".tflite"] if litert_python() and installed("ai_edge_litert") else [])]
+BRIEF = dict(epochs=1, batch_size=20, lr=3e-3)
+
+
+@pytest.fixture(scope="module")
+def task(): return get_task("landcover-mini").few(None, 6)
+
+
+def made(task, arch, recipe, folder):
+    "A model of a recipe, as it comes back from its checkpoint"
+    settings = {t: BRIEF for t in recipe.split("+") if t == "fp32" or t.startswith("prune")}
+    model = Recipe.parse(recipe, settings).apply(model_for(task, arch, weights="scratch"), task, Context(device="cpu", progress=False))
+    return load_model(save_model(model, folder/"model.safetensors"))
+
+
+@pytest.mark.parametrize("arch, recipe", [("test_resnet", "fp32+prune50+ptq8"), ("test_vit", "fp32+ptq8")])
+def test_recipes_reach_every_runtime(task, tmp_path, arch, recipe):
+    model = made(task, arch, recipe, tmp_path)
+    table = parity_table([export(model, task, tmp_path/f"{arch}{suffix}") for suffix in SUFFIXES])
+    assert (table["n_test"] == len(task.indices("test"))).all() and set(table["precision"]) == {"int8"}
+    assert (table["agreement"] >= 0.9).all(), table
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_vit_runs_in_integers(task, tmp_path):
+    model = made(task, "test_vit", "fp32+ptq8", tmp_path)
+    found = kernels(export(model, task, tmp_path/"vit.onnx").path)
+    layers = sum(isinstance(m, (torch.nn.Linear, torch.nn.Conv2d)) for m in model.modules())
+    assert sum(n for op, n in found.items() if op in ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")) == layers, found
+
+
+def test_low_bits_are_in_the_file(task, tmp_path):
+    sizes = {bits: export(made(task, "test_efficientnet", f"fp32+ptq{bits}", tmp_path), task, tmp_path/f"{bits}.onnx").bytes for bits in (8, 4, 2)}
+    assert sizes[2] < sizes[4] < sizes[8]
+
+
+def test_any_number_of_pictures_and_no_torch(task, tmp_path):
+    path = export(made(task, "test_resnet", "fp32", tmp_path), task, tmp_path/"net.onnx").path
+    pictures = task.images[:5].numpy()
+    np.save(tmp_path/"pictures.npy", pictures)
+    program = ("import sys; sys.modules['torch'] = None; import numpy as np; from lightvision.runtimes import open_artifact; "
+               f"s, x = open_artifact({str(path)!r}), np.load({str(tmp_path/'pictures.npy')!r}); print(s(x).argmax(1).tolist(), s(x[:1]).argmax(1).tolist())")
+    alone = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    said = run_artifact(path, pictures).argmax(1).tolist()
+    assert alone.stdout.strip() == f"{said} {said[:1]}", alone.stderr
+
+
+def test_a_refused_file_is_not_kept(task, tmp_path, monkeypatch):
+    import onnx
+    from onnx import numpy_helper
+    model = made(task, "test_resnet", "fp32", tmp_path)
+    def sabotaged(model, path):
+        proto = onnx_program(model)
+        weight = next(i for i in proto.graph.initializer if len(i.dims) == 4)
+        values = numpy_helper.to_array(weight).copy()
+        values.flat[0] = -values.flat[0] - 1
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+        onnx.save(proto, path)
+    monkeypatch.setitem(WRITERS, ".onnx", sabotaged)
+    with pytest.raises(LightVisionError, match="refused.*first picture that differs is .*/.*no file was kept"): export(model, task, tmp_path/"net.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_folder_that_cannot_be_written(task, tmp_path):
+    model = made(task, "test_resnet", "fp32", tmp_path)
+    (tmp_path/"file").write_text("")
+    with pytest.raises(LightVisionError, match="cannot write"): export(model, task, tmp_path/"file"/"net.onnx")
+    assert precision_of(model) == "fp32"
