@@ -113,6 +113,7 @@ def compress(checkpoint: Param("the trained network: a model.safetensors of trai
              out: str = "runs",  # output folder; the Run gets a folder of its own in it
              ):
     "Compress a trained network by one or several methods, and measure the result."
+    from lightvision.data import LightVisionError
     from lightvision.folders import content_hash
     from lightvision.recipes import Recipe
     from lightvision.runner import close_run, file_sizes, open_run, sole_owner
@@ -123,6 +124,7 @@ def compress(checkpoint: Param("the trained network: a model.safetensors of trai
     trains = {s.token: {"epochs": epochs} for s in Recipe.parse(recipe).steps if hasattr(s.settings, "epochs")}
     settings = step_settings(plan, None, recipe, trains)
     network, task = trained(checkpoint, dataset, arch, split, skip_bad)
+    if teacher and not Path(teacher).is_file(): raise LightVisionError(f"no teacher file {teacher}; check the path, or leave --teacher out")
     config, files = network.config, "-".join(content_hash(f)[:8] for f in (checkpoint, teacher) if f)
     run = Run(dataset or dataset_of(checkpoint), config["arch"], recipe, seed, plan.preset, settings, task.size[0] if len(set(task.size)) == 1 else None, split, None,
               bool(skip_bad), start=f"file-{files}", weights_source=config["weights_source"], code_hash=code_hash(recipe))

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['WRITERS', 'QuantDequant', 'IntegerLayer', 'input_scales', 'deploy_form', 'precision_of', 'quiet', 'traced',
            'onnx_program', 'unsigned_activations', 'padding_inside', 'pack_weights', 'to_onnx', 'kernels', 'Artifact',
-           'parity_table', 'run_artifact', 'compare', 'drift', 'reason_to_refuse', 'export', 'take_turns',
-           'static_quantize_peer', 'peer_table']
+           'parity_table', 'answers', 'compare', 'drift', 'reason_to_refuse', 'export', 'static_quantize_peer',
+           'peer_table']
 
 # %% ../nbs/09_export.ipynb #e8e00196
-import contextlib, copy, importlib.metadata, logging, os, tempfile, time, warnings
+import contextlib, copy, logging, os, tempfile, warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,11 @@ from torch.ao.quantization.fx import _decomposed # noqa: F401 registers torch.op
 from torch.nn import functional as F
 
 from .data import LightVisionError, Task
+from .latency import Contestant, median_interval, speedup, take_turns
 from .models import edits_of
 from .quantizers import QConv2d, QLinear, Quantizer, pack
 from .quantization import PtqSettings, calibration_batches
-from .runtimes import ArtifactError, RUNTIMES, open_artifact
+from .runtimes import RUNTIMES, ArtifactError, open_artifact
 from .training import Context, Predictions, predict
 
 # %% ../nbs/09_export.ipynb #edc7b04c
@@ -217,14 +218,13 @@ def parity_table(artifacts: list) -> pd.DataFrame: # one row each; parity.csv
     return pd.DataFrame([a.row() for a in artifacts])
 
 # %% ../nbs/09_export.ipynb #00098615
-def run_artifact(path: Path, # an Artifact
-                 images, # uint8 [N, 3, H, W] or float32 in [0, 1], torch or numpy
-                 threads: int = 1, # of the runtime
-                ) -> np.ndarray: # float32 [N, C], logits
-    "What an Artifact answers in its own runtime"
+def answers(path: Path, # an Artifact
+            images, # uint8 [N, 3, H, W] or float32 in [0, 1], torch or numpy
+           ) -> np.ndarray: # float32 [N, C], logits
+    "What an Artifact says in its own runtime, on one thread"
     try:
-        session = open_artifact(path, threads)
-        return np.concatenate([session(np.asarray(chunk)) for chunk in torch.as_tensor(images).split(256)])
+        run = open_artifact(path)
+        return np.concatenate([run(np.asarray(chunk)) for chunk in torch.as_tensor(images).split(256)])
     except ArtifactError as e: raise LightVisionError(str(e)) from None
 
 def compare(expected: Predictions, # of the model
@@ -285,31 +285,13 @@ def export(model: nn.Module, # a classifier, float or quantized, pruned or not
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[path.suffix](model, part)
-        logits = run_artifact(part, task.images[task.indices("test")])
+        logits = answers(part, task.images[task.indices("test")])
         reason = reason_to_refuse(expected, logits, precision_of(model), tolerance)
         if reason: raise LightVisionError(f"{path.name} is refused: {reason}; no file was kept")
         os.replace(part, path)
-    except OSError as e: raise LightVisionError(f"cannot write {path} ({e.strerror}): choose a folder that can be written") from None
+    except OSError as e: raise LightVisionError(f"cannot write {path} ({e.strerror or e}): choose a folder that can be written") from None
     finally: part.unlink(missing_ok=True)
     return Artifact(path, precision_of(model), RUNTIMES[path.suffix].version(), compare(expected, logits))
-
-# %% ../nbs/09_export.ipynb #d3054c3a
-def take_turns(sessions: dict, # name -> Session of `open_artifact`
-               image: np.ndarray, # float32 [1, 3, H, W]
-               rounds: int = 15, # turns of each
-               seconds: float = 0.05, # of one turn; at least five calls are made
-              ) -> pd.DataFrame: # one row a round, one column a session: p50 in ms
-    "Latency of one picture, in turns"
-    for run in sessions.values():
-        for _ in range(10): run(image) # the first calls allocate memory
-    def turn(run):
-        times, end = [], time.perf_counter() + seconds
-        while len(times) < 5 or time.perf_counter() < end:
-            begin = time.perf_counter()
-            run(image)
-            times.append(1e3*(time.perf_counter() - begin))
-        return float(np.median(times))
-    return pd.DataFrame([{name: turn(run) for name, run in list(sessions.items())[::-1 if k % 2 else 1]} for k in range(rounds)])[list(sessions)]
 
 # %% ../nbs/09_export.ipynb #1e960911
 def static_quantize_peer(model: nn.Module, # a float classifier
@@ -332,23 +314,24 @@ def static_quantize_peer(model: nn.Module, # a float classifier
     return Path(path)
 
 # %% ../nbs/09_export.ipynb #90bd3af1
+_FLOAT = ("Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm") # kernels that compute in float
+
 def peer_table(artifacts: dict, # name -> Artifact, in .onnx; the one named "fp32" is the yardstick
                model: nn.Module, # the float classifier: what the peer quantizes
                task: Task, # calibration from its training part, accuracy on its test part
                settings: PtqSettings = PtqSettings(bits=8), # the peer's calibration pictures
                context: Context = Context(), # the same
-               rounds: int = 15, # of `take_turns`
-              ) -> pd.DataFrame: # one row a file: accuracy %, bytes, ms with its 95 % interval over rounds, times faster than fp32, float layers left
+               rounds: int = 30, # blocks of each, in turns
+              ) -> pd.DataFrame: # one row a file: accuracy %, bytes, ms and times faster than fp32 with 95 % intervals, float layers left
     "Our files and onnxruntime's own static quantization, side by side in the same run"
-    test, again = task.indices("test"), np.random.default_rng(0).integers(rounds, size=(2000, rounds))
-    with tempfile.TemporaryDirectory() as folder:
+    test = task.indices("test")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         files = {name: a.path for name, a in artifacts.items()}
-        files["fp32 + onnxruntime static"] = static_quantize_peer(model, task, Path(folder)/"static.onnx", settings, context)
-        turns = take_turns({name: open_artifact(file) for name, file in files.items()}, task.images[test[:1]].numpy()/np.float32(255), rounds)
+        files["onnxruntime's ptq8"] = static_quantize_peer(model, task, Path(folder)/"static.onnx", settings, context)
+        turns = take_turns({name: stack.enter_context(Contestant(file)) for name, file in files.items()}, rounds)
         def row(name, file):
-            said, found = run_artifact(file, task.images[test]).argmax(1), kernels(file)
-            low, high = np.quantile(np.median(turns[name].to_numpy()[again], 1), [0.025, 0.975])
-            return dict(model=name, accuracy=100*float((said == task.labels[test].numpy()).mean()), bytes=file.stat().st_size, ms=turns[name].median(),
-                        ms_low=low, ms_high=high, speedup=(turns["fp32"]/turns[name]).median(),
-                        float_layers=sum(found[k] for k in ("Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm")))
+            found, accuracy = kernels(file), (answers(file, task.images[test]).argmax(1) == task.labels[test].numpy()).mean()
+            ms, gain = median_interval(turns.query("contestant == @name")["ms"]), speedup(turns, "fp32", name)
+            return dict(model=name, accuracy=100*float(accuracy), bytes=file.stat().st_size, **dict(zip(("ms", "ms_low", "ms_high"), ms)),
+                        speedup=gain["ratio"], speedup_low=gain["low"], speedup_high=gain["high"], float_layers=sum(found[k] for k in _FLOAT))
         return pd.DataFrame([row(*item) for item in files.items()]).set_index("model")

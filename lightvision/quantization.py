@@ -95,7 +95,7 @@ def calibration_batches(task, # only its train part is read
     device = resolve_device(context.device)
     for part in rows.tensor_split(-(-len(rows)//batch_size)): yield to_float(task.images[part].to(device))
 
-# %% ../nbs/04b_quantization.ipynb #25761960
+# %% ../nbs/04b_quantization.ipynb #ed8b0f52
 @torch.no_grad()
 def set_weight_scales(model: nn.Module) -> None:
     "Place the grid of every layer's weights: the full range at 8 bits, the least squared error below"
@@ -124,7 +124,8 @@ def set_activation_ranges(model: nn.Module, # with quantizers
         for q in places.values(): q.enabled = True
     for name, rows in seen.items():
         values, lows, highs = (torch.cat([v.reshape(-1) for v in column]) for column in zip(*rows))
-        if not torch.isfinite(lows.sum() + highs.sum()): raise LightVisionError(f"the activations at {name} are not numbers: train the network first, with a lower lr")
+        if not torch.isfinite(lows.sum() + highs.sum()):
+            raise LightVisionError(f"the activations at {name} are not numbers: train the network first, with a lower lr")
         places[name].set_range(*find_range(values, places[name].bits, method, float(lows.min()), float(highs.max())))
     for q in after_relu6(model): q.log_scale.clamp_(max=torch.tensor(6/q.levels).log().item()) # so the grid itself does the clipping at 6
 
@@ -229,7 +230,7 @@ def estimate_batch_norm(model: Classifier, # with quantizers, in evaluation mode
         model(x)
     for bn, momentum in zip(norms, momenta): bn.momentum = momentum; bn.eval()
 
-# %% ../nbs/04b_quantization.ipynb #fb859b1e
+# %% ../nbs/04b_quantization.ipynb #aca64d87
 @dataclass(frozen=True)
 class QatSettings(RecoverySettings):
     "How to train with quantized weights: those of recovery and of `PtqSettings`"
@@ -247,7 +248,8 @@ class QatSettings(RecoverySettings):
         _map_to_text(self)
         super().__post_init__()
         _check_bits(self)
-        if self.images < 2 or self.reestimate < 2: raise LightVisionError("images and reestimate must be at least 2: batch normalisation averages over pictures")
+        if self.images < 2 or self.reestimate < 2:
+            raise LightVisionError("images and reestimate must be at least 2: batch normalisation averages over pictures")
         if not 0 <= self.damping < float("inf"): raise LightVisionError(f"damping is {self.damping!r}: it must be 0 or more")
 
 # %% ../nbs/04b_quantization.ipynb #edddfdd9

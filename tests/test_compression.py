@@ -18,6 +18,16 @@ settings: {kd: {batch_size: 16}, extra: {batch_size: 16}, qat: {batch_size: 16},
 """
 
 
+@pytest.fixture
+def write(tmp_path):
+    "Write a plan as it is."
+    def to_file(text):
+        path = tmp_path/"tiny.yaml"
+        path.write_text(text)
+        return path
+    return to_file
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     "A network that was trained for a moment."
@@ -30,8 +40,8 @@ def trained(tmp_path_factory):
     return path
 
 
-def test_a_plan_of_recipes(lightvision, plan, tmp_path):
-    done = lightvision("study", plan(PLAN), timeout=600)
+def test_a_plan_of_recipes(lightvision, write, tmp_path):
+    done = lightvision("study", write(PLAN), timeout=600)
     assert done.returncode == 0, done.stderr
     records = pd.read_csv(tmp_path/"runs/tiny/records.csv").set_index("recipe")
     student = records[records.arch == "mobilenetv2_035"]
@@ -43,7 +53,7 @@ def test_a_plan_of_recipes(lightvision, plan, tmp_path):
     assert student.macs["prune50+kd+qat4"] < student.macs["fp32"]
     steps = set(pd.read_csv(tmp_path/"runs/pool"/student.run["prune50+kd+qat4"]/"history.csv").step)
     assert steps == {"prune50", "kd", "qat4"}
-    again = lightvision("study", plan(PLAN))
+    again = lightvision("study", write(PLAN))
     assert again.returncode == 0 and "Runs to do" not in again.stdout
 
 
@@ -83,9 +93,9 @@ def test_mistakes_get_one_line(lightvision, trained, tmp_path, arguments, words)
     ("settings: {kd", "settings: {kdd: {epochs: 1}, kd", ["kdd"]),
     ("prune: {batch_size: 16}", "prune: {criterion: magic}", ["magic", "magnitude"]),
 ])
-def test_a_wrong_plan_is_refused_before_anything_is_computed(lightvision, plan, tmp_path, old, new, words):
+def test_a_wrong_plan_is_refused_before_anything_is_computed(lightvision, write, tmp_path, old, new, words):
     assert old in PLAN
-    done = lightvision("study", plan(PLAN.replace(old, new)))
+    done = lightvision("study", write(PLAN.replace(old, new)))
     assert done.returncode == 2, (done.stdout, done.stderr)
     for word in words: assert word in done.stderr, done.stderr
     assert not (tmp_path/"runs").exists()

@@ -132,7 +132,7 @@ def test_settings_that_cannot_be(given, text):
     assert text in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("case, text", [("name", "did you mean net.conv_stem"), ("layer", "net.stem.conv1 is a ScaledStdConv2d, which cannot be quantized here"),
+@pytest.mark.parametrize("case, text", [("name", "did you mean net.conv_stem"), ("layer", "net.stem.conv1 is a ScaledStdConv2d, which cannot be"),
                                         ("order", "batch normalisation that does not follow a convolution"), ("nan", "weights that are not numbers"),
                                         ("empty", "has no training pictures"), ("file", "is inconsistent")])
 def test_networks_and_tasks_that_cannot_be(task, trained, tmp_path, case, text):
