@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'COMMANDS', 'said', 'prepare', 'train', 'recipe_of', 'dataset_of', 'trained', 'compress', 'budget',
-           'export', 'study', 'find_plan', 'print_forecast', 'print_results', 'results', 'bench', 'usage', 'parser_of',
-           'note', 'main']
+           'export', 'study', 'find_plan', 'print_forecast', 'print_results', 'results', 'against_peer', 'bench',
+           'usage', 'parser_of', 'note', 'main']
 
 # %% ../nbs/12_cli.ipynb #2d6dc51c
 import os
@@ -259,9 +259,25 @@ def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
     print_results(plan, records, folder, pool)
     if evidence: print(f"evidence: {collect_evidence(folder, pool, Path(evidence)/plan.name)}")
 
+# %% ../nbs/12_cli.ipynb #8613a5c4
+def against_peer(checkpoints: list):  # model.safetensors: of an fp32 Run, then of compressed ones of the same network
+    "Our networks as .onnx files, each verified on the test part, beside what onnxruntime's own quantization makes of the fp32 one."
+    from tempfile import TemporaryDirectory
+    from lightvision.data import LightVisionError
+    from lightvision.export import export as export_one, peer_table
+    from lightvision.models import edits_of
+    models, names = [trained(path) for path in checkpoints], []
+    if not models or edits_of(models[0][0]): raise LightVisionError("nothing to compare with; give the model.safetensors of an fp32 Run first, then compressed ones")
+    with TemporaryDirectory() as folder:
+        artifacts = {}
+        for i, (model, task) in enumerate(models):
+            name = "fp32" if i == 0 else f"{i}: " + "+".join(e["by"] for e in edits_of(model))
+            artifacts[name] = export_one(model, task, Path(folder)/f"{i}.onnx")
+        return peer_table(artifacts, models[0][0], models[0][1]).reset_index()
+
 # %% ../nbs/12_cli.ipynb #71f55d61
-def bench(what: str,  # input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several; latency or instructions: of files
-          files: Param("latency and instructions: .onnx, .tflite, .pte or .ptl files, compared with each other", str, nargs="*", opt=False) = None,
+def bench(what: str,  # input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several; latency or instructions: of files; peer: our quantized networks against onnxruntime's own quantization
+          files: Param("latency and instructions: .onnx, .tflite, .pte or .ptl files; peer: model.safetensors of an fp32 Run, then of compressed ones", str, nargs="*", opt=False) = None,
           dataset: str = "eurosat",  # input: the task whose images are used
           arch: str = "mobilenetv2_100",  # input: the network that is fed
           batch_size: int = 64,  # input: images a step
@@ -283,7 +299,8 @@ def bench(what: str,  # input: our input pipeline against torchvision's ImageFol
     elif what == "instructions":
         from lightvision.instructions import bench_instructions
         table = bench_instructions(files or [])
-    else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner, latency, instructions")
+    elif what == "peer": table = against_peer(files or [])
+    else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner, latency, instructions, peer")
     print(table.to_string(index=False))
     if out: print(write_atomic(out, table.to_csv(index=False)))
 

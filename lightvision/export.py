@@ -241,7 +241,7 @@ def drift(expected: np.ndarray, # float [N, C], the model's logits
          ) -> tuple: # largest mean difference of a class, and its limit
     "Do the differences cancel over the test part?"
     d = (logits - expected).astype(np.float64)
-    return float(np.abs(d.mean(0)).max()), float(0.005*expected.std() + 4*d.std(0).max()/len(d)**0.5)
+    return float(np.abs(d.mean(0)).max()), float(np.ptp(expected)/255 + 4*d.std(0).max()/len(d)**0.5)
 
 def reason_to_refuse(expected: Predictions, # of the model
                      logits: np.ndarray, # of the Artifact, for the same pictures
@@ -258,12 +258,15 @@ def reason_to_refuse(expected: Predictions, # of the model
     if not np.isfinite(logits).all(): what, differs = "some of its logits are not numbers", ~np.isfinite(logits).all(1)
     elif gap > allowed + 1e-6:
         what = f"its accuracy on {len(model):,} test pictures is {100*found['accuracy_artifact']:.2f} % instead of {100*found['accuracy_model']:.2f} %"
-    elif precision == "fp32" and found["max_abs_diff"] > close: what, differs = f"its logits differ by up to {found['max_abs_diff']:.3g}", np.abs(logits - model).max(1) > close
-    elif precision != "fp32" and shift > limit: what, differs = f"the logits of one class are off by {shift:.2g} on average, more than {limit:.2g}", np.abs(logits - model).max(1) > shift
+    elif precision == "fp32" and found["max_abs_diff"] > close:
+        what, differs = f"its logits differ by up to {found['max_abs_diff']:.3g}", np.abs(logits - model).max(1) > close
+    elif precision != "fp32" and shift > limit:
+        what, differs = f"the logits of one class are off by {shift:.2g} on average, more than {limit:.2g}", np.abs(logits - model).max(1) > shift
     else: return None
     i = int(differs.argmax())
     said, wanted = (classes[z[i].argmax()] for z in (logits, model))
-    return f"{what}; the first picture that differs is {expected.names[i]}: " + (f"{said} instead of {wanted}" if said != wanted else f"{wanted}, with other logits")
+    answer = f"{said} instead of {wanted}" if said != wanted else f"{wanted}, with other logits"
+    return f"{what}; the first picture that differs is {expected.names[i]}: {answer}"
 
 # %% ../nbs/09_export.ipynb #82c6c723
 WRITERS = {".onnx": to_onnx} # suffix -> (model, path) -> None; the converters add theirs
@@ -290,7 +293,8 @@ def export(model: nn.Module, # a classifier, float or quantized, pruned or not
         if reason: raise LightVisionError(f"{path.name} is refused: {reason}; no file was kept")
         os.replace(part, path)
     except OSError as e: raise LightVisionError(f"cannot write {path} ({e.strerror or e}): choose a folder that can be written") from None
-    finally: part.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError): part.unlink(missing_ok=True)
     return Artifact(path, precision_of(model), RUNTIMES[path.suffix].version(), compare(expected, logits))
 
 # %% ../nbs/09_export.ipynb #1e960911
