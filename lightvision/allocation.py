@@ -24,7 +24,7 @@ from .graph import fold_batch_norm, insert_quantizers, quantized_layers
 from .models import Classifier, edits_of
 from .pruning import CRITERIA, find_groups, grain, scores, shape_of
 from .quantizers import BITS, GRIDS, find_scales
-from .training import TrainSettings, _as_type, generator, resolve_device
+from .training import TrainSettings, cast_fields, check_rules, generator, resolve_device
 
 # %% ../nbs/06_allocation.ipynb #fa4ae123
 @dataclass(frozen=True)
@@ -55,12 +55,10 @@ class AllocationSettings:
     augment: bool = False # likewise: whether they are varied
 
     def __post_init__(self):
-        for f in dataclasses.fields(AllocationSettings): object.__setattr__(self, f.name, _as_type(f.name, getattr(self, f.name), f.type))
-        rules = dict(steps=(2 <= self.steps <= 64, "2 to 64"), max_ratio=(0 <= self.max_ratio < 1, "0 or more and below 1"),
-                     round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"), pictures=(self.pictures >= 2, "at least 2"),
-                     criterion=(self.criterion in CRITERIA, f"one of {', '.join(CRITERIA)}"), batches=(self.batches >= 1, "at least 1"))
-        for name, (good, rule) in rules.items():
-            if not good: raise LightVisionError(f"{name} is {getattr(self, name)!r}: it must be {rule}")
+        cast_fields(self, AllocationSettings)
+        check_rules(self, steps=(2 <= self.steps <= 64, "2 to 64"), max_ratio=(0 <= self.max_ratio < 1, "0 or more and below 1"),
+                          round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"), pictures=(self.pictures >= 2, "at least 2"),
+                          criterion=(self.criterion in CRITERIA, f"one of {', '.join(CRITERIA)}"), batches=(self.batches >= 1, "at least 1"))
 
     from_dict, to_dict = classmethod(TrainSettings.from_dict.__func__), TrainSettings.to_dict
 

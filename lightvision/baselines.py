@@ -161,7 +161,7 @@ def compare(model, # trained
         for name in methods:
             inner = folder and Path(folder)/f"{name}-{budget}-seed{context.seed}"
             try: rows.append(fit_budget(model, task, budget, settings, dataclasses.replace(context, folder=None), folder=inner, method=METHODS[name]).record)
-            except LightVisionError as e:
+            except LightVisionError:
                 if name not in ("uniform_bits", "uniform"): raise
                 rows.append(dict(task=task.name, arch=model.config["arch"], seed=context.seed, method=name, budget_bytes=budget))
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)

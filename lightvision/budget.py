@@ -22,7 +22,7 @@ from .graph import after_relu6, fold_batch_norm
 from .models import Classifier, load_model, save_model
 from .pruning import remove
 from .quantization import QatSettings, calibration_batches, estimate_batch_norm, float_form, prepare_qat, _finish
-from .training import Context, evaluate, fingerprint, generator, predict
+from .training import Context, check_rules, evaluate, fingerprint, generator, predict
 
 # %% ../nbs/06a_budget.ipynb #5f1eb5a6
 UNITS = dict(b=1, kb=10**3, mb=10**6, gb=10**9, kib=2**10, mib=2**20, gib=2**30)
@@ -58,10 +58,8 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
 
     def __post_init__(self):
         RecoverySettings.__post_init__(self); AllocationSettings.__post_init__(self)
-        rules = dict(iterations=(self.iterations >= 1, "at least 1"), trial_epochs=(self.trial_epochs >= 1, "at least 1"),
-                     trial_share=(0 < self.trial_share <= 1, "above 0 and at most 1"))
-        for name, (good, rule) in rules.items():
-            if not good: raise LightVisionError(f"{name} is {getattr(self, name)!r}: it must be {rule}")
+        check_rules(self, iterations=(self.iterations >= 1, "at least 1"), trial_epochs=(self.trial_epochs >= 1, "at least 1"),
+                          trial_share=(0 < self.trial_share <= 1, "above 0 and at most 1"))
         self.qat({}, 1)
 
     def qat(self, bits: dict, epochs: int) -> QatSettings:
@@ -250,7 +248,7 @@ def fit_budget(model: Classifier, # trained; if it is quantized already, its flo
                method=descend, # see 06b: other ways to get there, for comparison
               ) -> Result:
     "The best network that fits into a number of bytes"
-    context, began = context or Context(), time.perf_counter()
+    context = context or Context()
     if floor is not None and not 0 < floor <= 1:
         raise LightVisionError(f"floor is {floor!r}: it must be above 0 and at most 1, a share of the uncompressed accuracy")
     with tempfile.TemporaryDirectory() as scratch:

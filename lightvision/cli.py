@@ -115,27 +115,29 @@ def compress(checkpoint: Param("the trained network: a model.safetensors of trai
     "Compress a trained network by one or several methods, and measure the result."
     from lightvision.data import LightVisionError
     from lightvision.folders import content_hash
+    from lightvision.models import load_model
     from lightvision.recipes import Recipe
-    from lightvision.runner import close_run, file_sizes, open_run, sole_owner
-    from lightvision.study import POOL, Plan, Run, code_hash, step_settings
-    from lightvision.training import evaluate, predict
-    recipe = recipe_of(methods, bits, percent)
+    from lightvision.runner import close_run, file_sizes, sole_owner
+    from lightvision.study import POOL, Plan, Run, code_hash, needs_teacher, step_settings
+    from lightvision.training import Context, evaluate, predict
+    name = recipe_of(methods, bits, percent)
     plan = Plan("compress", [], [])
-    trains = {s.token: {"epochs": epochs} for s in Recipe.parse(recipe).steps if hasattr(s.settings, "epochs")}
-    settings = step_settings(plan, None, recipe, trains)
-    network, task = trained(checkpoint, dataset, arch, split, skip_bad)
+    trains = {s.token: {"epochs": epochs} for s in Recipe.parse(name).steps if hasattr(s.settings, "epochs")}
+    settings = step_settings(plan, None, name, trains)
+    recipe = Recipe.parse(name, settings)
+    model, task = trained(checkpoint, dataset, arch, split, skip_bad)
     if teacher and not Path(teacher).is_file(): raise LightVisionError(f"no teacher file {teacher}; check the path, or leave --teacher out")
-    config, files = network.config, "-".join(content_hash(f)[:8] for f in (checkpoint, teacher) if f)
-    run = Run(dataset or dataset_of(checkpoint), config["arch"], recipe, seed, plan.preset, settings, task.size[0] if len(set(task.size)) == 1 else None, split, None,
-              bool(skip_bad), start=f"file-{files}", weights_source=config["weights_source"], code_hash=code_hash(recipe))
+    config, files = model.config, "-".join(content_hash(f)[:8] for f in (checkpoint, teacher) if f)
+    run = Run(dataset or dataset_of(checkpoint), config["arch"], name, seed, plan.preset, settings, task.size[0] if len(set(task.size)) == 1 else None, split, None,
+              bool(skip_bad), start=f"file-{files}", weights_source=config["weights_source"], code_hash=code_hash(name))
     folder = Path(out)/POOL/run.name
+    context = Context(seed=seed, folder=folder, preset=plan.preset, teacher=load_model(teacher or checkpoint) if needs_teacher(recipe) else None)
     with sole_owner(folder, wait=0):
-        task, model, context = open_run(run, folder, progress=True, start=checkpoint, teacher=teacher or checkpoint)
         before = evaluate(predict(model, task, "val"))["accuracy"]
-        model = Recipe.parse(run.recipe, run.settings).apply(model, task, context)
+        model = recipe.apply(model, task, context)
         measures = close_run(run, task, model, context, predict(model, task, "test"), folder)
     was = file_sizes(checkpoint)["bytes"]
-    print(f"{recipe}: {was:,} bytes -> {measures['bytes']:,} bytes ({was / measures['bytes']:.1f} times smaller), validation accuracy {before:.4f} -> {measures['val_accuracy']:.4f}, "
+    print(f"{name}: {was:,} bytes -> {measures['bytes']:,} bytes ({was / measures['bytes']:.1f} times smaller), validation accuracy {before:.4f} -> {measures['val_accuracy']:.4f}, "
           f"test accuracy {measures['test_accuracy']:.4f} on {measures['n_test']:,} images\n{folder/'model.safetensors'}")
 
 # %% ../nbs/12_cli.ipynb #ba2aa6f7
@@ -266,7 +268,7 @@ def against_peer(checkpoints: list):  # model.safetensors: of an fp32 Run, then 
     from lightvision.data import LightVisionError
     from lightvision.export import export as export_one, peer_table
     from lightvision.models import edits_of
-    models, names = [trained(path) for path in checkpoints], []
+    models = [trained(path) for path in checkpoints]
     if not models or edits_of(models[0][0]): raise LightVisionError("nothing to compare with; give the model.safetensors of an fp32 Run first, then compressed ones")
     with TemporaryDirectory() as folder:
         artifacts = {}

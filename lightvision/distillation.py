@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from .augment import to_float
 from .data import LightVisionError, Task
 from .recipes import step
-from .training import Context, TrainSettings, fit, resolve_device, seed_of
+from .training import Context, TrainSettings, check_rules, fit, resolve_device, seed_of
 
 # %% ../nbs/03_distillation.ipynb #314874cd
 def kd_loss(student: torch.Tensor, # float [B, C], the student's logits
@@ -152,11 +152,9 @@ class DistillSettings(TrainSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        rules = dict(loss=(self.loss in LOSSES, f"one of {', '.join(LOSSES)}"), temperature=(0 < self.temperature < math.inf, "above 0"),
-                     weight=(0 < self.weight <= 1, "above 0 and at most 1; without a teacher use the step fp32"),
-                     **{n: (0 <= getattr(self, n) < math.inf, "0 or more") for n in ("alpha", "beta", "feature_weight")})
-        for name, (good, rule) in rules.items():
-            if not good: raise LightVisionError(f"{name} is {getattr(self, name)!r}: it must be {rule}")
+        check_rules(self, loss=(self.loss in LOSSES, f"one of {', '.join(LOSSES)}"), temperature=(0 < self.temperature < math.inf, "above 0"),
+                          weight=(0 < self.weight <= 1, "above 0 and at most 1; without a teacher use the step fp32"),
+                          **{n: (0 <= getattr(self, n) < math.inf, "0 or more") for n in ("alpha", "beta", "feature_weight")})
 
 # %% ../nbs/03_distillation.ipynb #418beac0
 _DEPTHS = dict(hint=(0.5,), attention=(0.25, 0.5, 0.75))
@@ -214,17 +212,18 @@ def distilling(model: nn.Module, # the student; has `projectors` inside the bloc
     teacher, device = _teacher_of(context), resolve_device(context.device)
     if teacher is model: raise LightVisionError("the teacher is the student itself: use a copy, such as copy.deepcopy(model)")
     x = to_float(task.images[:2].to(device))
-    found = [_probe(m.to(device), x, p, who) for m, p, who in zip((model, teacher), _places(model, teacher, settings), ("student", "teacher"))]
-    for (logits, _), who in zip(found, ("student", "teacher")):
+    features = []
+    for m, places, who in zip((model, teacher), _places(model, teacher, settings), ("student", "teacher")):
+        logits, found = _probe(m.to(device), x, places, who)
+        features.append(found)
         if logits.shape[1] != task.n_classes: raise LightVisionError(f"the {who} has {logits.shape[1]} classes and {task.name} has {task.n_classes}: "
                                                                     f"use a {who} made for this task")
-    for m, who in ((model, "student"), (teacher, "teacher")):
         other = [(a, b) for a, b in zip(getattr(m, "config", {}).get("classes") or [], task.classes) if a != b]
         if other: raise LightVisionError(f"the {who} was made for other classes ({other[0][0]!r} where {task.name} has {other[0][1]!r}): use a {who} made for this task")
     if settings.loss == "hint":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(context.seed, "projectors"))
-            model.projectors = nn.ModuleList(nn.Conv2d(f.shape[1], h.shape[1], 1) for f, h in zip(found[0][1], found[1][1]))
+            model.projectors = nn.ModuleList(nn.Conv2d(f.shape[1], h.shape[1], 1) for f, h in zip(*features))
     try: yield distill_loss(settings)
     finally:
         if settings.loss == "hint": del model.projectors

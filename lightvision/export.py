@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['WRITERS', 'QuantDequant', 'IntegerLayer', 'input_scales', 'deploy_form', 'precision_of', 'quiet', 'traced',
            'onnx_program', 'unsigned_activations', 'padding_inside', 'pack_weights', 'to_onnx', 'kernels', 'Artifact',
-           'parity_table', 'answers', 'compare', 'drift', 'reason_to_refuse', 'export', 'static_quantize_peer',
-           'peer_table']
+           'parity_table', 'answers', 'compare', 'drift', 'reason_to_refuse', 'stored_forms', 'altered_weights',
+           'export', 'static_quantize_peer', 'peer_table']
 
 # %% ../nbs/09_export.ipynb #e8e00196
 import contextlib, copy, logging, os, tempfile, warnings
@@ -25,7 +25,7 @@ from .latency import Contestant, median_interval, speedup, take_turns
 from .models import edits_of
 from .quantizers import QConv2d, QLinear, Quantizer, pack
 from .quantization import PtqSettings, calibration_batches
-from .runtimes import RUNTIMES, ArtifactError, open_artifact
+from .runtimes import RUNTIMES, ArtifactError, run_artifact
 from .training import Context, Predictions, predict
 
 # %% ../nbs/09_export.ipynb #edc7b04c
@@ -222,9 +222,7 @@ def answers(path: Path, # an Artifact
             images, # uint8 [N, 3, H, W] or float32 in [0, 1], torch or numpy
            ) -> np.ndarray: # float32 [N, C], logits
     "What an Artifact says in its own runtime, on one thread"
-    try:
-        run = open_artifact(path)
-        return np.concatenate([run(np.asarray(chunk)) for chunk in torch.as_tensor(images).split(256)])
+    try: return run_artifact(path, images)
     except ArtifactError as e: raise LightVisionError(str(e)) from None
 
 def compare(expected: Predictions, # of the model
@@ -268,6 +266,23 @@ def reason_to_refuse(expected: Predictions, # of the model
     answer = f"{said} instead of {wanted}" if said != wanted else f"{wanted}, with other logits"
     return f"{what}; the first picture that differs is {expected.names[i]}: {answer}"
 
+# %% ../nbs/09_export.ipynb #98f3f6f3
+def stored_forms(weight: torch.Tensor): # int8 [O, I, H, W] or [O, I]; yields bytes
+    "The ways in which a file may hold integer weights"
+    orders = [weight] if weight.ndim == 2 else [weight, weight.permute(0, 2, 3, 1), weight.permute(2, 3, 1, 0)]
+    bits = [b for b, (low, high, *_) in _LOW.items() if low <= weight.min() and weight.max() <= high]
+    for ordered in orders:
+        yield ordered.contiguous().numpy().tobytes()
+        for b in bits: yield pack(ordered.contiguous(), b).numpy().tobytes()
+
+def altered_weights(path: Path, # an Artifact
+                    model: nn.Module, # the classifier that it was made from
+                   ) -> str: # the first layer whose integers are not in the file; None: all are
+    "What is wrong with an Artifact's integer weights"
+    content, layers = Path(path).read_bytes(), deploy_form(model).net.named_modules()
+    other = next((n for n, m in layers if isinstance(m, IntegerLayer) and not any(form in content for form in stored_forms(m.weight))), None)
+    return other and f"the weights of net.{other} in the file are not the model's"
+
 # %% ../nbs/09_export.ipynb #82c6c723
 WRITERS = {".onnx": to_onnx} # suffix -> (model, path) -> None; the converters add theirs
 
@@ -289,7 +304,7 @@ def export(model: nn.Module, # a classifier, float or quantized, pruned or not
         path.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[path.suffix](model, part)
         logits = answers(part, task.images[task.indices("test")])
-        reason = reason_to_refuse(expected, logits, precision_of(model), tolerance)
+        reason = reason_to_refuse(expected, logits, precision_of(model), tolerance) or altered_weights(part, model)
         if reason: raise LightVisionError(f"{path.name} is refused: {reason}; no file was kept")
         os.replace(part, path)
     except OSError as e: raise LightVisionError(f"cannot write {path} ({e.strerror or e}): choose a folder that can be written") from None

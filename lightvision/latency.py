@@ -21,7 +21,7 @@ import seaborn as sns
 from . import runtimes
 from .benchmarks import ratio_interval
 from .data import LightVisionError
-from .folders import cache_folder, writable, write_atomic
+from .folders import cache_folder, writable
 
 # %% ../nbs/07c_latency.ipynb #26635ce1
 SERVE = "import runpy, sys; runpy.run_path(sys.argv[1])['serve']()"

@@ -24,7 +24,7 @@ from .data import LightVisionError
 from .distillation import RecoverySettings, keep, recover
 from .models import Classifier, add_edit, edits_of, editor, lift, lower, same_answers
 from .recipes import step
-from .training import TrainSettings, batches, fit, generator, resolve_device, seed_of
+from .training import TrainSettings, batches, check_rules, fit, generator, resolve_device, seed_of
 
 # %% ../nbs/05_pruning.ipynb #0a140caf
 @dataclass
@@ -126,11 +126,9 @@ class PruneSettings(RecoverySettings):
     def __post_init__(self):
         super().__post_init__()
         _one_of("criterion", self.criterion, CRITERIA); _one_of("scope", self.scope, ("global", "layer"))
-        rules = dict(percent=(0 < self.percent < 100, "above 0 and below 100"), max_ratio=(0 < self.max_ratio < 1, "above 0 and below 1"),
-                     round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"), batches=(self.batches >= 1, "at least 1"),
-                     rounds=(1 <= self.rounds <= self.epochs, f"1 to {self.epochs}, for each round needs an epoch"))
-        for name, (good, rule) in rules.items():
-            if not good: raise LightVisionError(f"{name} is {getattr(self, name)!r}: it must be {rule}")
+        check_rules(self, percent=(0 < self.percent < 100, "above 0 and below 100"), max_ratio=(0 < self.max_ratio < 1, "above 0 and below 1"),
+                          round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"), batches=(self.batches >= 1, "at least 1"),
+                          rounds=(1 <= self.rounds <= self.epochs, f"1 to {self.epochs}, for each round needs an epoch"))
         if self.percent/100 > self.max_ratio:
             raise LightVisionError(f"percent is {self.percent} but max_ratio lets no layer lose more than {self.max_ratio:.0%}: "
                                    "raise max_ratio or lower percent")
@@ -433,7 +431,7 @@ class DenseSettings(TrainSettings):
         if not 0 < self.share < 1: raise LightVisionError(f"share is {self.share}: it must be above 0 and below 1")
         if self.round_to not in (1, 2, 4, 8, 16, 32): raise LightVisionError(f"round_to is {self.round_to}: it must be 1, 2, 4, 8, 16 or 32")
 
-@step("dense", DenseSettings)
+@step("dense", DenseSettings, begins=True)
 def dense(model, task, settings, context):
     "Train a thinner network of the same architecture from random weights"
     return fit(narrow(model, settings.share, settings.round_to, context.seed), task, settings, context)

@@ -21,9 +21,9 @@ from .data import LightVisionError
 from .distillation import RecoverySettings, keep, recover
 from .graph import activation_quantizers, after_relu6, batch_norms, fold_batch_norm, insert_quantizers, quantized_layers, trace
 from .models import Classifier, add_edit, editor, edits_of, find_editor, lift
-from .quantizers import BITS, RANGES, QConv2d, QLinear, Quantizer, check_bits, find_range, find_scales, pack, unpack
+from .quantizers import BITS, RANGES, QConv2d, check_bits, find_range, find_scales, pack, unpack
 from .recipes import step
-from .training import TrainSettings, _as_type, generator, resolve_device
+from .training import TrainSettings, cast_fields, generator, resolve_device
 
 # %% ../nbs/04b_quantization.ipynb #6c1eb9a4
 def _map_to_text(s):
@@ -58,7 +58,7 @@ class PtqSettings:
 
     def __post_init__(self):
         _map_to_text(self)
-        for f in dataclasses.fields(self): object.__setattr__(self, f.name, _as_type(f.name, getattr(self, f.name), f.type))
+        cast_fields(self)
         _check_bits(self)
 
     from_dict, to_dict = classmethod(TrainSettings.from_dict.__func__), TrainSettings.to_dict
@@ -172,7 +172,7 @@ def float_form(model: Classifier, # float or quantized
               ) -> Classifier:
     "The float network, with batch normalisation that knows its true statistics"
     if "quantization" not in [e["by"] for e in edits_of(model)]: return model
-    other, lifted = lift(model)
+    other, _ = lift(model)
     other.to(resolve_device(context.device), memory_format=torch.channels_last)
     return restore_statistics(other, calibration_batches(task, settings, context))
 

@@ -24,6 +24,7 @@ class StepKind:
     settings: type # a frozen dataclass with `from_dict`
     number: str = None # the setting that a number after the name fills; None: the name takes no number
     allowed: tuple = () # the numbers that make sense; empty: any
+    begins: bool = False # whether it trains a network from its initial weights; every other step needs a trained one
 
 STEPS = {}
 
@@ -31,10 +32,11 @@ def step(name: str, # lower case letters and digits
          settings: type = TrainSettings, # the class of its settings
          number: str = None, # the setting that a number after the name fills
          allowed: tuple = (), # the numbers that make sense; empty: any
+         begins: bool = False, # whether it trains a network from its initial weights, so that it can only come first
         ):
     "Register the decorated function as a step"
     def register(run):
-        STEPS[name] = StepKind(name, run, settings, number, tuple(allowed))
+        STEPS[name] = StepKind(name, run, settings, number, tuple(allowed), begins)
         return run
     return register
 
@@ -88,6 +90,12 @@ class Recipe:
     def __post_init__(self):
         object.__setattr__(self, "steps", tuple(self.steps))
         if not self.steps: raise LightVisionError(f"the recipe is empty: name at least one step, such as \"fp32\" (known: {', '.join(list_steps())})")
+        late = [s.token for s in self.steps[1:] if s.kind.begins]
+        if late: raise LightVisionError(f"the recipe {self} cannot be: {late[0]} trains a network from its initial weights, so it comes first; "
+                                        "to train a network further use extra, or kd with a teacher")
+
+    @property
+    def begins(self) -> bool: return self.steps[0].kind.begins # else it needs a trained network to start from
 
     def __str__(self): return "+".join(s.token for s in self.steps)
     def __repr__(self): return f"Recipe({self})"
@@ -132,7 +140,7 @@ class Recipe:
         return model
 
 # %% ../nbs/02a_recipes.ipynb #e5172b95
-@step("fp32")
+@step("fp32", begins=True)
 def fp32(model, task, settings, context):
     "Train without compressing anything"
     return fit(model, task, settings, context)

@@ -11,11 +11,9 @@ __all__ = ['QUIET', 'EXPERIMENTS', 'QUIET_IMPORTS', 'KEEP_MEMORY', 'SLOWER', 'OV
 
 # %% ../nbs/11a_runner.ipynb #6ed5f1d2
 import base64
-import fcntl
 import hashlib
 import json
 import os
-import platform
 import sys
 import time
 import zlib
@@ -30,13 +28,14 @@ import nbformat
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
 from .cost import count_macs, count_params
 from .data import LightVisionError
 from .folders import write_atomic
-from .latency import machine_lock
+from .latency import machine, machine_lock
 from .models import create_model, load_model, save_model
 from .recipes import Recipe
 from .study import POOL, ModelPlan, Plan, Run, code_hash, expand, load_task, needs_teacher
@@ -50,20 +49,16 @@ def sole_owner(folder,  # folder to own
     "Hold the lock of a folder, or raise `LightVisionError` after `wait` seconds."
     path = Path(folder)/".lock"
     if not path.exists(): write_atomic(path, "")
-    with open(path, "a") as lock:
-        for attempt in range(int(wait * 5) + 1):
-            try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError: time.sleep(0.2)
-            else: break
-        else: raise LightVisionError(f"another process is working in {folder}; wait for it to end, or choose another folder with --out")
-        yield
+    lock = FileLock(path)
+    try: lock.acquire(timeout=wait)
+    except Timeout: raise LightVisionError(f"another process is working in {folder}; wait for it to end, or choose another folder with --out") from None
+    try: yield
+    finally: lock.release()
 
 # %% ../nbs/11a_runner.ipynb #a53b3a00
 def open_run(run: Run,  # what to do
              folder=".",  # the Run's folder
              progress: bool = False,  # a bar for each epoch; off in executed notebooks, which would store each of its lines
-             start=None,  # a model file to start from; None: the Run that the plan names, or the initial weights
-             teacher=None,  # a model file of the teacher; None: the Run that the plan names
              ) -> tuple:  # task, model as it is before the recipe, context
     "Load the task, the model and the teacher of a Run."
     task, pool = load_task(run), Path(folder).resolve().parent
@@ -72,25 +67,21 @@ def open_run(run: Run,  # what to do
         if planned and planned != found:
             raise LightVisionError(f"{run.task}: {part} is {found} here, but {planned} in the plan; give the machines the same images")
     mean, std = task.stats()
-    if run.start and start is None: start = pool/run.start/"model.safetensors"
-    if start: model = load_model(start)
+    if run.start: model = load_model(pool/run.start/"model.safetensors")
     else: model = create_model(run.arch, task.n_classes, task.size, weights=run.weights, stem_stride=run.stem_stride, patch_size=run.patch_size,
                                mean=mean, std=std, seed=run.seed, classes=task.classes)
     if run.weights_source and model.weights_source != run.weights_source:
         raise LightVisionError(f"{run.arch}: weights came from {model.weights_source}, but the plan found {run.weights_source}; give the machines the same weights")
-    if run.teacher and teacher is None: teacher = pool/run.teacher/"model.safetensors"
-    taught = teacher and needs_teacher(Recipe.parse(run.recipe, run.settings))
+    taught = run.teacher and needs_teacher(Recipe.parse(run.recipe, run.settings))
     Path(folder).mkdir(parents=True, exist_ok=True)
-    return task, model, Context(seed=run.seed, folder=Path(folder), progress=progress, preset=run.preset, teacher=load_model(teacher) if taught else None)
+    return task, model, Context(seed=run.seed, folder=Path(folder), progress=progress, preset=run.preset,
+                                teacher=load_model(pool/run.teacher/"model.safetensors") if taught else None)
 
 # %% ../nbs/11a_runner.ipynb #4e770712
 def host() -> dict:
     "What the measurements were made on and with."
-    cpu = platform.processor() or platform.machine()
-    if (info := Path("/proc/cpuinfo")).exists():
-        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return dict(device=device, threads=torch.get_num_threads(), cpu=cpu, system=platform.system(), python=platform.python_version(),
+    device, here = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu", machine()
+    return dict(device=device, threads=torch.get_num_threads(), cpu=here["host"], system=here["system"], python=sys.version.split()[0],
                 torch=torch.__version__, timm=version("timm"), lightvision=version("lightvision"))
 
 # %% ../nbs/11a_runner.ipynb #bfe7b262

@@ -36,8 +36,8 @@ class Opened:
         self.run, self.batch, self.size = run, batch, size
 
     def __call__(self, images): # see `as_input`
-        x = as_input(images)
-        return np.concatenate([self.run(x[i:i + self.batch]) for i in range(0, len(x), self.batch)])
+        images, step = np.asarray(images), self.batch # converted call by call: floats take four times the memory of bytes
+        return np.concatenate([self.run(as_input(images[i:i + step])) for i in range(0, max(1, len(images)), step)])
 
 # %% ../nbs/07b_runtimes.ipynb #5a060c6b
 def _size(shape): # (H, W) of [N, 3, H, W], if these are numbers

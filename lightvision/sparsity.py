@@ -20,7 +20,7 @@ from .data import LightVisionError
 from .distillation import RecoverySettings, keep, recover
 from .models import edits_of, editor, timm_name
 from .recipes import step
-from .training import n_steps, resolve_device
+from .training import check_rules, n_steps, resolve_device
 
 # %% ../nbs/05a_sparsity.ipynb #a154c9d6
 def sparse_layers(model: nn.Module, # a classifier
@@ -118,11 +118,9 @@ class SparseSettings(RecoverySettings):
 
     def __post_init__(self):
         super().__post_init__()
-        rules = dict(percent=(0 < self.percent < 100, "above 0 and below 100"), pattern=(self.pattern in ("free", "2:4"), "\"free\" or \"2:4\""),
-                     ramp=(0 <= self.ramp <= 1, "in [0, 1]: a share of the training"),
-                     patience=(not self.patience, "0, for the best epoch may be one that has too few zeros yet"))
-        for name, (good, rule) in rules.items():
-            if not good: raise LightVisionError(f"{name} is {getattr(self, name)!r}: it must be {rule}")
+        check_rules(self, percent=(0 < self.percent < 100, "above 0 and below 100"), pattern=(self.pattern in ("free", "2:4"), "\"free\" or \"2:4\""),
+                          ramp=(0 <= self.ramp <= 1, "in [0, 1]: a share of the training"),
+                          patience=(not self.patience, "0, for the best epoch may be one that has too few zeros yet"))
         if self.pattern == "2:4" and self.percent != 50:
             raise LightVisionError(f"percent is {self.percent}: two of four are 50, so use sparse50 or pattern \"free\"")
 

@@ -6,6 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+
+from lightvision.tasks import get_task
+from lightvision.training import CLOCK
 
 COMMAND = [str(Path(sys.executable).parent/"lightvision")]
 
@@ -29,6 +33,15 @@ def quiet_machine(monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
 
 
+@pytest.fixture(scope="module")
+def task():
+    "Ten classes, five pictures of each and part; one thread, for sums in another order round otherwise."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield get_task("landcover-mini").few(None, 5)
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def plan(tmp_path):
     "Write a tiny plan: two seeds of a teacher and a student, seconds each."
@@ -45,6 +58,14 @@ def lightvision(tmp_path):
     def call(*args, timeout=300, env=None):
         return subprocess.run(COMMAND + [str(a) for a in args], capture_output=True, text=True, timeout=timeout, cwd=tmp_path, env=env or os.environ)
     return call
+
+
+class Interrupted(Exception): "What a test raises in the middle of a training."
+
+
+def numbers(context):
+    "The history without what depends on the clock."
+    return [{k: v for k, v in row.items() if k not in CLOCK} for row in context.history]
 
 
 def wait_for(condition, seconds=120, what="it"):

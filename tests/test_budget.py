@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np, pytest, torch
 
-from lightvision.allocation import FileSize, Plan, Probe, best_plan, options_of, plan_of, sensitivities, smallest
+from lightvision.allocation import FileSize, Plan, Probe, best_plan, options_of, sensitivities, smallest
 from lightvision.baselines import METHODS, compare, hypervolume
 from lightvision.budget import BudgetSettings, fit_budget, parse_size
 from lightvision.data import LightVisionError

@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
+from conftest import Interrupted, numbers
 from lightvision.data import LightVisionError
 from lightvision.distillation import LOSSES, DistillSettings, distill_loss, distilling, kd
 from lightvision.models import create_model, load_model, model_for, save_model
 from lightvision.recipes import Recipe
-from lightvision.tasks import get_task
-from lightvision.training import CLOCK, Context, TrainSettings, fingerprint, fit
+from lightvision.training import Context, TrainSettings, fingerprint, fit
 
 SETTINGS = dict(epochs=3, batch_size=16, lr=6e-3)
 
@@ -25,22 +25,8 @@ def context_of(teacher, **given): return Context(device="cpu", teacher=teacher, 
 def settings_of(**given): return DistillSettings.from_dict({**SETTINGS, **given})
 
 
-def numbers(context): return [{k: v for k, v in row.items() if k not in CLOCK} for row in context.history]
-
-
-@pytest.fixture(scope="module")
-def task():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1) # sums in another order round otherwise
-    yield get_task("landcover-mini").few(None, 5)
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def teacher(task): return fit(small(task, "test_resnet"), task, TrainSettings.from_dict({**SETTINGS, "epochs": 2}), context_of(None))
-
-
-class Interrupted(Exception): pass
 
 
 @pytest.mark.parametrize("extra", [{}, dict(mixup=0.2, ema=0.9, clip=1.0), dict(precision="bf16", patience=2)])

@@ -5,7 +5,7 @@ import numpy as np, pytest, torch
 
 from lightvision.converters import WRITERS, installed, litert_python
 from lightvision.data import LightVisionError
-from lightvision.export import export, kernels, onnx_program, parity_table, precision_of
+from lightvision.export import IntegerLayer, deploy_form, export, kernels, onnx_program, parity_table, precision_of, stored_forms
 from lightvision.models import load_model, model_for, save_model
 from lightvision.recipes import Recipe
 from lightvision.runtimes import run_artifact
@@ -76,6 +76,22 @@ def test_a_refused_file_is_not_kept(task, tmp_path, monkeypatch):
         onnx.save(proto, path)
     monkeypatch.setitem(WRITERS, ".onnx", sabotaged)
     with pytest.raises(LightVisionError, match="refused.*first picture that differs is .*/.*no file was kept"): export(model, task, tmp_path/"net.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_integer_off_by_one_is_refused(task, tmp_path, monkeypatch, suffix):
+    model = made(task, "test_resnet", "fp32+ptq8", tmp_path)
+    weight = next(m for m in deploy_form(model).modules() if isinstance(m, IntegerLayer)).weight
+    write, forms = WRITERS[suffix], list(stored_forms(weight))
+    def sabotaged(model, path):
+        write(model, path)
+        content = bytearray(path.read_bytes())
+        place = next(i for i in map(bytes(content).find, forms) if i >= 0) + weight.numel() - 1
+        content[place] ^= 1
+        path.write_bytes(bytes(content))
+    monkeypatch.setitem(WRITERS, suffix, sabotaged)
+    with pytest.raises(LightVisionError, match="refused: the weights of net.* in the file are not the model.s; no file was kept"): export(model, task, tmp_path/f"net{suffix}")
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
 
 

@@ -5,14 +5,14 @@ import dataclasses
 import pytest
 import torch
 
+from conftest import Interrupted, numbers
 from lightvision import training
 from lightvision.data import LightVisionError
 from lightvision.models import create_model, edits_of, load_model, model_for, save_model
 from lightvision.pruning import CRITERIA, PruneSettings, find_groups, narrow, prune, prune_once, width_table
 from lightvision.recipes import Recipe
 from lightvision.sparsity import SparseSettings, fits_two_of_four, sparse, sparse_layers, sparsifying, weight_of, zero_share
-from lightvision.tasks import get_task
-from lightvision.training import CLOCK, Context, TrainSettings, fingerprint, fit
+from lightvision.training import Context, TrainSettings, fingerprint, fit
 
 SETTINGS = dict(epochs=2, batch_size=16, lr=3e-3)
 
@@ -26,21 +26,10 @@ def context_of(teacher=None, **given): return Context(device="cpu", teacher=teac
 def recipe_of(text, **given): return Recipe.parse(text, {token: {**SETTINGS, **given} for token in text.split("+")})
 
 
-def numbers(context): return [{k: v for k, v in row.items() if k not in CLOCK} for row in context.history]
-
-
 def parameters(model): return sum(p.numel() for p in model.parameters())
 
 
 def zeros(model): return torch.cat([(weight_of(model, n) == 0).flatten() for n in sparse_layers(model)])
-
-
-@pytest.fixture(scope="module")
-def task():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1) # sums in another order round otherwise
-    yield get_task("landcover-mini").few(None, 5)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +38,6 @@ def trained(task): return fit(small(task), task, TrainSettings.from_dict({**SETT
 
 @pytest.fixture(scope="module")
 def teacher(task): return fit(small(task, "test_resnet"), task, TrainSettings.from_dict(SETTINGS), context_of())
-
-
-class Interrupted(Exception): pass
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import copy
 import pytest
 import torch
 
+from conftest import Interrupted, numbers
 from lightvision import training
 from lightvision.data import LightVisionError
 from lightvision.distillation import DistillSettings, kd
@@ -12,8 +13,7 @@ from lightvision.models import edits_of, load_model, model_for, save_model
 from lightvision.quantization import PtqSettings, QatSettings, ptq, qat
 from lightvision.quantizers import Quantizer
 from lightvision.recipes import Recipe
-from lightvision.tasks import get_task
-from lightvision.training import CLOCK, Context, TrainSettings, evaluate, fingerprint, fit, predict
+from lightvision.training import Context, TrainSettings, evaluate, fingerprint, fit, predict
 
 BRIEF = dict(epochs=1, batch_size=16, lr=1e-3, images=40, reestimate=40)
 ARCHS = {"resnet18": dict(stem_stride=2), "mobilenetv2_035": dict(stem_stride=2), "mobilenetv3_small_050": dict(stem_stride=2), "vit_tiny": dict(patch_size=16)}
@@ -23,17 +23,6 @@ def context_of(**given): return Context(device="cpu", progress=False, **given)
 
 
 def small(task, arch="test_efficientnet"): return model_for(task, arch, weights="scratch", **ARCHS.get(arch, dict(stem_stride=2)))
-
-
-def numbers(context): return [{k: v for k, v in row.items() if k not in CLOCK} for row in context.history]
-
-
-@pytest.fixture(scope="module")
-def task():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1) # sums in another order round otherwise
-    yield get_task("landcover-mini").few(None, 5)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +63,6 @@ def test_every_kind_of_network(task, tmp_path, arch):
         assert torch.equal(predict(back, task, "val", "cpu").logits, predict(network, task, "val", "cpu").logits)
         sizes.append(path.stat().st_size)
     assert sizes[1] < sizes[0] < 1.1*sum(p.numel() for p in small(task, arch).parameters()) + 20_000
-
-
-class Interrupted(Exception): pass
 
 
 @pytest.mark.parametrize("given", [{}, dict(ema=0.9, damping=1e-3, recovery="self", mixup=0.2), dict(recovery="teacher", loss="hint", precision="bf16")])

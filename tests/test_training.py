@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest, torch
 
+from conftest import numbers
 from lightvision.data import LightVisionError
 from lightvision.models import create_model, load_model, model_for, save_model
 from lightvision.recipes import Recipe
 from lightvision.tasks import get_task
-from lightvision.training import CLOCK, Context, TrainSettings, batches, evaluate, fit, predict
+from lightvision.training import Context, TrainSettings, batches, evaluate, fit, predict
 
 SETTINGS = dict(epochs=4, batch_size=16, lr=6e-3, mixup=0.2, ema=0.9, clip=1.0)
 CHILD = """
@@ -31,7 +32,7 @@ def train(task, folder=None, **settings):
     "A short training; returns the network and the history without its clock"
     context = Context(device="cpu", folder=folder, progress=False)
     model = fit(new_model(task), task, TrainSettings.from_dict({**SETTINGS, **settings}), context)
-    return model, [{k: v for k, v in row.items() if k not in CLOCK} for row in context.history]
+    return model, numbers(context)
 
 
 def same(a, b): return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
