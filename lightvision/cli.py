@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'COMMANDS', 'said', 'prepare', 'train', 'recipe_of', 'dataset_of', 'trained', 'compress', 'budget',
-           'export', 'study', 'find_plan', 'print_forecast', 'print_results', 'results', 'against_peer', 'bench',
-           'usage', 'parser_of', 'note', 'main']
+           'export', 'study', 'find_plan', 'print_forecast', 'print_results', 'results', 'against_peer',
+           'against_searches', 'bench', 'usage', 'parser_of', 'note', 'main']
 
 # %% ../nbs/12_cli.ipynb #2d6dc51c
 import os
@@ -145,6 +145,7 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            dataset: str = None,  # default: the data set that the checkpoint was trained on
            arch: str = "mobilenetv2_100",  # trained first where no checkpoint is given
            checkpoint: str = None,  # a trained model.safetensors to compress
+           latency_ms: float = None,  # also at most so many milliseconds a picture, in 8 bits in onnxruntime on one thread of this machine
            floor: float = None,  # least validation accuracy as a share of the uncompressed network's, such as 0.99
            epochs: int = 4,  # of the last training
            seed: int = 0,  # of order, augmentation and calibration
@@ -155,14 +156,17 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
     "Find the best combination of pruning and bits for a size, and write the file that keeps to it."
     from lightvision.budget import BudgetSettings, fit_budget, parse_size, show_size
     from lightvision.data import LightVisionError
+    from lightvision.export import latency_limit
     from lightvision.runner import sole_owner
     from lightvision.training import Context, fingerprint
     limit, settings = parse_size(size), BudgetSettings(epochs=epochs)
     if not (checkpoint or dataset): raise LightVisionError("nothing to compress; name a trained network with --checkpoint, or a data set to train one with --dataset")
     if checkpoint is None: checkpoint = train(dataset, arch, seed=seed, split=split, skip_bad=skip_bad, out=out)
     model, task = trained(checkpoint, dataset, None, split, skip_bad)
-    folder = Path(out)/"budget"/f"{task.name}_{model.config['arch']}_{limit}_e{epochs}_s{seed}_{fingerprint(model)[:8]}"
-    with sole_owner(folder, wait=0): result = fit_budget(model, task, limit, settings, Context(seed=seed, folder=folder), floor=floor)
+    slow = None if latency_ms is None else latency_limit(latency_ms, task)
+    limits = f"{limit}{'' if slow is None else f'_{latency_ms:g}ms'}"
+    folder = Path(out)/"budget"/f"{task.name}_{model.config['arch']}_{limits}_e{epochs}_s{seed}_{fingerprint(model)[:8]}"
+    with sole_owner(folder, wait=0): result = fit_budget(model, task, limit, settings, Context(seed=seed, folder=folder), floor=floor, limit=slow)
     r = result.record
     print(f"{result.plan.to_string(index=False)}\n\n{show_size(limit)} allowed, {r['bytes']:,} bytes used: validation accuracy {r['uncompressed_val_accuracy']:.4f} -> {r['val_accuracy']:.4f}, "
           f"test accuracy {r['test_accuracy']:.4f}\n{result.path}")
@@ -277,9 +281,41 @@ def against_peer(checkpoints: list):  # model.safetensors: of an fp32 Run, then 
             artifacts[name] = export_one(model, task, Path(folder)/f"{i}.onnx")
         return peer_table(artifacts, models[0][0], models[0][1]).reset_index()
 
+# %% ../nbs/12_cli.ipynb #8590e11c
+def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a seed
+                     sizes: list,  # as people write them
+                     methods: list,  # keys of `lightvision.baselines.METHODS`
+                     share: float = 1.,  # of the training pictures
+                     epochs: int = 4,  # of the last training
+                     folder="runs/bench",  # where the searches live and resume
+                     ):  # the rows of budget.csv
+    "BAIC beside simpler searches with equal trials and epochs."
+    import json
+    from lightvision.baselines import compare
+    from lightvision.budget import BudgetSettings, fewer, parse_size
+    from lightvision.data import LightVisionError
+    from lightvision.models import edits_of
+    from lightvision.runner import sole_owner
+    from lightvision.training import Context
+    import pandas as pd
+    if not checkpoints: raise LightVisionError("nothing to compress; give the model.safetensors of an fp32 Run, or of several seeds")
+    if not 0 < share <= 1: raise LightVisionError(f"share is {share}: it must be above 0 and at most 1")
+    budgets, settings, tables = [parse_size(s) for s in sizes], BudgetSettings(epochs=epochs), []
+    for path in map(Path, checkpoints):
+        model, task = trained(path)
+        if edits_of(model): raise LightVisionError(f"{path} is compressed already; give the model.safetensors of an fp32 Run")
+        seed = json.loads(path.with_name("measures.json").read_text())["seed"]
+        inner = Path(folder)/f"{path.parent.name}_{share:g}_e{epochs}"
+        with sole_owner(inner, wait=0): tables.append(compare(model, fewer(task, share, "bench"), budgets, settings, Context(seed=seed), inner, tuple(methods)))
+    return pd.concat(tables, ignore_index=True)
+
 # %% ../nbs/12_cli.ipynb #71f55d61
-def bench(what: str,  # input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several; latency or instructions: of files; peer: our quantized networks against onnxruntime's own quantization
-          files: Param("latency and instructions: .onnx, .tflite, .pte or .ptl files; peer: model.safetensors of an fp32 Run, then of compressed ones", str, nargs="*", opt=False) = None,
+def bench(what: str,  # input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several; latency or instructions: of files; peer: our quantized networks against onnxruntime's own quantization; budget: our search against simpler ones
+          files: Param("latency and instructions: .onnx, .tflite, .pte or .ptl files; peer: model.safetensors of an fp32 Run, then of compressed ones; budget: model.safetensors of fp32 Runs, one a seed", str, nargs="*", opt=False) = None,
+          sizes: Param("budget: what the file may hold", str, nargs="+") = ("1MB", "500KB", "250KB", "100KB"),
+          methods: Param("budget: of baic, uniform, uniform_bits, random_search, tpe", str, nargs="+") = ("baic", "uniform", "random_search"),
+          share: float = 1.,  # budget: of the training pictures to use
+          epochs: int = 4,  # budget: of the last training
           dataset: str = "eurosat",  # input: the task whose images are used
           arch: str = "mobilenetv2_100",  # input: the network that is fed
           batch_size: int = 64,  # input: images a step
@@ -302,7 +338,8 @@ def bench(what: str,  # input: our input pipeline against torchvision's ImageFol
         from lightvision.instructions import bench_instructions
         table = bench_instructions(files or [])
     elif what == "peer": table = against_peer(files or [])
-    else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner, latency, instructions, peer")
+    elif what == "budget": table = against_searches(files or [], sizes, methods, share, epochs)
+    else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner, latency, instructions, peer, budget")
     print(table.to_string(index=False))
     if out: print(write_atomic(out, table.to_csv(index=False)))
 

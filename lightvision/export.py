@@ -6,7 +6,7 @@
 __all__ = ['WRITERS', 'QuantDequant', 'IntegerLayer', 'input_scales', 'deploy_form', 'precision_of', 'quiet', 'traced',
            'onnx_program', 'unsigned_activations', 'padding_inside', 'pack_weights', 'to_onnx', 'kernels', 'Artifact',
            'parity_table', 'answers', 'compare', 'drift', 'reason_to_refuse', 'stored_forms', 'altered_weights',
-           'export', 'static_quantize_peer', 'peer_table']
+           'export', 'static_quantize_peer', 'peer_table', 'latency_limit']
 
 # %% ../nbs/09_export.ipynb #e8e00196
 import contextlib, copy, logging, os, tempfile, warnings
@@ -21,10 +21,11 @@ from torch.ao.quantization.fx import _decomposed # noqa: F401 registers torch.op
 from torch.nn import functional as F
 
 from .data import LightVisionError, Task
+from .budget import Limit
 from .latency import Contestant, median_interval, speedup, take_turns
 from .models import edits_of
 from .quantizers import QConv2d, QLinear, Quantizer, pack
-from .quantization import PtqSettings, calibration_batches
+from .quantization import PtqSettings, calibration_batches, ptq
 from .runtimes import RUNTIMES, ArtifactError, run_artifact
 from .training import Context, Predictions, predict
 
@@ -354,3 +355,16 @@ def peer_table(artifacts: dict, # name -> Artifact, in .onnx; the one named "fp3
             return dict(model=name, accuracy=100*float(accuracy), bytes=file.stat().st_size, **dict(zip(("ms", "ms_low", "ms_high"), ms)),
                         speedup=gain["ratio"], speedup_low=gain["low"], speedup_high=gain["high"], float_layers=sum(found[k] for k in _FLOAT))
         return pd.DataFrame([row(*item) for item in files.items()]).set_index("model")
+
+# %% ../nbs/09_export.ipynb #41d44ffb
+def latency_limit(ms: float, # milliseconds a picture
+                  task: Task, # calibration from its training part
+                  rounds: int = 10, # blocks of calls; the median counts
+                 ) -> Limit: # for `fit_budget`
+    "At most so many milliseconds a picture, in 8 bits in onnxruntime on one thread of this machine"
+    if not 0 < ms < float("inf"): raise LightVisionError(f"the limit is {ms} ms: it must be above 0")
+    def measure(net):
+        with tempfile.TemporaryDirectory() as folder:
+            to_onnx(ptq(net, task, PtqSettings(bits=8, images=32), Context()), path := Path(folder)/"net.onnx")
+            with Contestant(path) as contestant: return float(median_interval(take_turns({"net": contestant}, rounds)["ms"])[0])
+    return Limit(ms, measure)
