@@ -148,25 +148,27 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            latency_ms: float = None,  # also at most so many milliseconds a picture, in 8 bits in onnxruntime on one thread of this machine
            floor: float = None,  # least validation accuracy as a share of the uncompressed network's, such as 0.99
            epochs: int = 4,  # of the last training
+           share: float = 1.,  # of the training pictures to use: less for a first look
            seed: int = 0,  # of order, augmentation and calibration
            split: str = "lightvision",  # lightvision, or author
            skip_bad: store_true = False,  # folders: leave out files that are no readable images, instead of stopping
            out: str = "runs",  # output folder; the search gets a folder of its own in it, and goes on there
            ):
     "Find the best combination of pruning and bits for a size, and write the file that keeps to it."
-    from lightvision.budget import BudgetSettings, fit_budget, parse_size, show_size
+    from lightvision.budget import BudgetSettings, fewer, fit_budget, parse_size, show_size
     from lightvision.data import LightVisionError
     from lightvision.export import latency_limit
     from lightvision.runner import sole_owner
     from lightvision.training import Context, fingerprint
     limit, settings = parse_size(size), BudgetSettings(epochs=epochs)
     if not (checkpoint or dataset): raise LightVisionError("nothing to compress; name a trained network with --checkpoint, or a data set to train one with --dataset")
+    if not 0 < share <= 1: raise LightVisionError(f"share is {share}: it must be above 0 and at most 1")
     if checkpoint is None: checkpoint = train(dataset, arch, seed=seed, split=split, skip_bad=skip_bad, out=out)
     model, task = trained(checkpoint, dataset, None, split, skip_bad)
     slow = None if latency_ms is None else latency_limit(latency_ms, task)
-    limits = f"{limit}{'' if slow is None else f'_{latency_ms:g}ms'}"
+    limits = f"{limit}{'' if slow is None else f'_{latency_ms:g}ms'}{'' if share == 1 else f'_{share:g}'}"
     folder = Path(out)/"budget"/f"{task.name}_{model.config['arch']}_{limits}_e{epochs}_s{seed}_{fingerprint(model)[:8]}"
-    with sole_owner(folder, wait=0): result = fit_budget(model, task, limit, settings, Context(seed=seed, folder=folder), floor=floor, limit=slow)
+    with sole_owner(folder, wait=0): result = fit_budget(model, fewer(task, share, "share"), limit, settings, Context(seed=seed, folder=folder), floor=floor, limit=slow)
     r = result.record
     print(f"{result.plan.to_string(index=False)}\n\n{show_size(limit)} allowed, {r['bytes']:,} bytes used: validation accuracy {r['uncompressed_val_accuracy']:.4f} -> {r['val_accuracy']:.4f}, "
           f"test accuracy {r['test_accuracy']:.4f}\n{result.path}")
@@ -306,7 +308,7 @@ def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a
         if edits_of(model): raise LightVisionError(f"{path} is compressed already; give the model.safetensors of an fp32 Run")
         seed = json.loads(path.with_name("measures.json").read_text())["seed"]
         inner = Path(folder)/f"{path.parent.name}_{share:g}_e{epochs}"
-        with sole_owner(inner, wait=0): tables.append(compare(model, fewer(task, share, "bench"), budgets, settings, Context(seed=seed), inner, tuple(methods)))
+        with sole_owner(inner, wait=0): tables.append(compare(model, fewer(task, share, "share"), budgets, settings, Context(seed=seed), inner, tuple(methods)))
     return pd.concat(tables, ignore_index=True)
 
 # %% ../nbs/12_cli.ipynb #71f55d61

@@ -1,8 +1,12 @@
 """Compression as a user meets it: a plan with recipes, the compress command, and what they say when it cannot be."""
 import json
+import os
+import subprocess
 
 import pandas as pd
 import pytest
+
+from conftest import COMMAND
 
 PLAN = """
 name: tiny
@@ -28,16 +32,20 @@ def write(tmp_path):
     return to_file
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def train(folder, arch):
     "A network that was trained for a moment."
-    import os, subprocess
-    from conftest import COMMAND
-    folder = tmp_path_factory.mktemp("trained")
-    arguments = ["train", "landcover-mini", "mobilenetv2_035", "--epochs", "1", "--weights", "scratch"]
+    arguments = ["train", "landcover-mini", arch, "--epochs", "1", "--weights", "scratch"]
     subprocess.run(COMMAND + arguments, cwd=folder, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
     path, = folder.glob("runs/pool/*/model.safetensors")
     return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory): return train(tmp_path_factory.mktemp("trained"), "mobilenetv2_035")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory): return train(tmp_path_factory.mktemp("tiny"), "test_resnet")  # few layers, so that a search is short
 
 
 def test_a_plan_of_recipes(lightvision, write, tmp_path):
@@ -84,6 +92,38 @@ def test_mistakes_get_one_line(lightvision, trained, tmp_path, arguments, words)
     assert len(lines) == 1 and "Traceback" not in done.stderr
     for word in words: assert word in lines[0], lines[0]
     assert not list((tmp_path/"runs").rglob("*.safetensors"))
+
+
+def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
+    done = lightvision("budget", "--checkpoint", tiny, "--size", "100KB", "--latency-ms", "1000", "--epochs", "1", "--share", "0.1", timeout=600)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path/done.stdout.strip().splitlines()[-1]
+    assert path.stat().st_size <= 100_000 and "100 KB allowed" in done.stdout
+    record = json.loads(path.with_name("record.json").read_text())
+    assert record["bytes"] == path.stat().st_size and record["method"] == "baic"
+
+
+def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
+    done = lightvision("bench", "budget", tiny, "--sizes", "100KB", "--methods", "uniform", "--epochs", "1", "--share", "0.1", "--out", "budget.csv", timeout=600)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path/"budget.csv")
+    assert list(table.method) == ["uniform"] and (table.bytes <= 100_000).all() and table.epochs.nunique() == table.trials.nunique() == 1
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["budget", "--size", "60 kilos", "--checkpoint", "TRAINED"], ["60 kilos", "200KB"]),
+    (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--latency-ms", "0"], ["0.0 ms", "above 0"]),
+    (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--share", "2"], ["share", "at most 1"]),
+    (["budget", "--size", "2KB", "--checkpoint", "TRAINED"], ["does not fit", "allow more bytes"]),
+    (["bench", "budget"], ["fp32 Run"]),
+    (["bench", "budget", "TRAINED", "--methods", "magic"], ["magic", "baic"]),
+])
+def test_a_search_that_cannot_be_gets_one_line(lightvision, tiny, tmp_path, arguments, words):
+    done = lightvision(*(tiny if a == "TRAINED" else a for a in arguments))
+    lines = [line for line in done.stderr.splitlines() if line.startswith("lightvision: ") and "note: " not in line]
+    assert done.returncode == 2 and len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
+    for word in words: assert word in lines[0], lines[0]
+    assert not list(tmp_path.rglob("model.safetensors"))
 
 
 @pytest.mark.parametrize("old, new, words", [
