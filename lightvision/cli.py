@@ -184,14 +184,11 @@ def export(checkpoint: Param("a trained or compressed model.safetensors", str, r
            ):
     "Write files for devices, each verified in its own runtime on the whole test part."
     from lightvision.export import export as export_one, parity_table
-    from lightvision.folders import write_atomic
     from lightvision.training import predict
     model, task = trained(checkpoint, dataset, None, split, skip_bad)
     expected = predict(model, task, "test", "cpu")
     artifacts = [export_one(model, task, Path(to)/f"{name or model.config['arch']}.{f.removeprefix('.')}", expected) for f in formats]
-    table = parity_table(artifacts)
-    write_atomic(Path(to)/"parity.csv", table.to_csv(index=False))
-    print(table.to_string(index=False))
+    print(parity_table(artifacts, Path(to)/"parity.csv").to_string(index=False))
 
 # %% ../nbs/12_cli.ipynb #19031e6f
 def study(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans

@@ -21,6 +21,7 @@ from torch.ao.quantization.fx import _decomposed # noqa: F401 registers torch.op
 from torch.nn import functional as F
 
 from .data import LightVisionError, Task
+from .folders import write_atomic
 from .budget import Limit
 from .latency import Contestant, median_interval, speedup, take_turns
 from .models import edits_of
@@ -214,9 +215,15 @@ class Artifact:
     def bytes(self): return self.path.stat().st_size
     def row(self) -> dict: return dict(artifact=self.path.name, runtime=self.runtime, precision=self.precision, **self.parity, bytes=self.bytes)
 
-def parity_table(artifacts: list) -> pd.DataFrame: # one row each; parity.csv
+def parity_table(artifacts: list, # of `Artifact`
+                 path: Path = None, # a parity.csv: its rows of other files stay, and the whole is written back
+                ) -> pd.DataFrame: # one row each
     "Artifacts beside their models"
-    return pd.DataFrame([a.row() for a in artifacts])
+    table = pd.DataFrame([a.row() for a in artifacts])
+    if path is None: return table
+    if Path(path).exists(): table = pd.concat([(old := pd.read_csv(path))[~old.artifact.isin(table.artifact)], table], ignore_index=True)
+    write_atomic(path, table.to_csv(index=False))
+    return table
 
 # %% ../nbs/09_export.ipynb #00098615
 def answers(path: Path, # an Artifact
