@@ -183,11 +183,16 @@ def export(checkpoint: Param("a trained or compressed model.safetensors", str, r
            skip_bad: store_true = False,  # folders: leave out files that are no readable images, instead of stopping
            ):
     "Write files for devices, each verified in its own runtime on the whole test part."
-    from lightvision.export import export as export_one, parity_table
+    from lightvision import converters  # adds the writers of .tflite, .pte and .ptl
+    from lightvision.data import LightVisionError
+    from lightvision.export import WRITERS, export as export_one, parity_table
     from lightvision.training import predict
+    suffixes = [f".{f.removeprefix('.')}" for f in formats]
+    for s in suffixes:
+        if s not in WRITERS: raise LightVisionError(f"no format {s[1:]!r}; there are {', '.join(w[1:] for w in WRITERS)}")
     model, task = trained(checkpoint, dataset, None, split, skip_bad)
     expected = predict(model, task, "test", "cpu")
-    artifacts = [export_one(model, task, Path(to)/f"{name or model.config['arch']}.{f.removeprefix('.')}", expected) for f in formats]
+    artifacts = [export_one(model, task, Path(to)/f"{name or model.config['arch']}{s}", expected) for s in suffixes]
     print(parity_table(artifacts, Path(to)/"parity.csv").to_string(index=False))
 
 # %% ../nbs/12_cli.ipynb #19031e6f

@@ -94,6 +94,15 @@ def test_mistakes_get_one_line(lightvision, trained, tmp_path, arguments, words)
     assert not list((tmp_path/"runs").rglob("*.safetensors"))
 
 
+def test_files_for_devices(lightvision, tiny, tmp_path):
+    for name in ("first", "second"):
+        done = lightvision("export", "--checkpoint", tiny, "--formats", "onnx", "ptl", "--name", name)
+        assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path/"artifacts/parity.csv").set_index("artifact")
+    assert set(table.index) == {"first.onnx", "first.ptl", "second.onnx", "second.ptl"}
+    assert all((tmp_path/"artifacts"/name).stat().st_size == size for name, size in table.bytes.items()) and (table.agreement == 1).all()
+
+
 def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
     done = lightvision("budget", "--checkpoint", tiny, "--size", "100KB", "--latency-ms", "1000", "--epochs", "1", "--share", "0.1", timeout=600)
     assert done.returncode == 0, done.stderr
@@ -115,6 +124,7 @@ def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
     (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--latency-ms", "0"], ["0.0 ms", "above 0"]),
     (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--share", "2"], ["share", "at most 1"]),
     (["budget", "--size", "2KB", "--checkpoint", "TRAINED"], ["does not fit", "allow more bytes"]),
+    (["export", "--checkpoint", "TRAINED", "--formats", "onnx", "tfl"], ["tfl", "tflite"]),
     (["bench", "budget"], ["fp32 Run"]),
     (["bench", "budget", "TRAINED", "--methods", "magic"], ["magic", "baic"]),
 ])
@@ -123,7 +133,7 @@ def test_a_search_that_cannot_be_gets_one_line(lightvision, tiny, tmp_path, argu
     lines = [line for line in done.stderr.splitlines() if line.startswith("lightvision: ") and "note: " not in line]
     assert done.returncode == 2 and len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
     for word in words: assert word in lines[0], lines[0]
-    assert not list(tmp_path.rglob("model.safetensors"))
+    assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("*.onnx"))
 
 
 @pytest.mark.parametrize("old, new, words", [
