@@ -241,21 +241,24 @@ def print_forecast(plan, pool, workers, threads):
           "(estimated from a few timed training steps on this machine)")
 
 def print_results(plan, records, folder, pool):
-    "The table on the terminal, and the report."
-    from lightvision.report import readable, summarize, write_report
+    "The table on the terminal, and the pages."
+    from lightvision.report import PAGES, readable, summarize, write_report
     table = readable(summarize(records)).drop(columns=["initial weights"])
     print(f"\n{plan.name}: {plan.about}\n\n{table.to_string(index=False)}\n")
-    page = write_report(folder, pool, plan.name, plan.about)
-    print(f"report:  {page}\nrecords: {folder.resolve()/'records.csv'}")
+    for notebook, page in PAGES.items(): print(f"{page + ':':9}{write_report(folder, pool, plan.name, plan.about, notebook)}")
+    print(f"records: {folder.resolve()/'records.csv'}")
 
 # %% ../nbs/12_cli.ipynb #21dae6b4
 def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
             out: str = "runs",  # output folder that the study wrote to
+            devices: Param("all files of bench_device.py, from a Raspberry Pi or a phone, of artifacts named after Runs", str, nargs="+") = None,
             evidence: str = None,  # also copy notebooks, Records and predictions to this folder, with checksums
             ):
-    "Gather the Records of a study as far as it got, and write its report; computes nothing."
+    "Gather the Records of a study as far as it got, and write its pages; trains nothing."
+    from lightvision.choice import join_measured
     from lightvision.data import LightVisionError
     from lightvision.folders import write_atomic
+    from lightvision.latency import merge_device_json
     from lightvision.report import collect_evidence
     from lightvision.runner import gather
     from lightvision.study import POOL, expand, load_plan
@@ -264,6 +267,10 @@ def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
     pool, folder = Path(out)/POOL, Path(out)/plan.name
     records = gather(expand(plan), pool)
     if not len(records): raise LightVisionError(f"no Run of {plan.name} is finished in {pool}; start with: lightvision study {path}")
+    if devices:
+        measured = merge_device_json(devices)
+        join_measured(records, measured, "devices.csv")  # refuses what belongs to no Run of this study
+        write_atomic(folder/"devices.csv", measured.to_csv(index=False))
     write_atomic(folder/"records.csv", records.to_csv(index=False))
     write_atomic(folder/"plan.yaml", path.read_text())
     print_results(plan, records, folder, pool)
