@@ -170,7 +170,8 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
     folder = Path(out)/"budget"/f"{task.name}_{model.config['arch']}_{limits}_e{epochs}_s{seed}_{fingerprint(model)[:8]}"
     with sole_owner(folder, wait=0): result = fit_budget(model, fewer(task, share, "share"), limit, settings, Context(seed=seed, folder=folder), floor=floor, limit=slow)
     r = result.record
-    print(f"{result.plan.to_string(index=False)}\n\n{show_size(limit)} allowed, {r['bytes']:,} bytes used: validation accuracy {r['uncompressed_val_accuracy']:.4f} -> {r['val_accuracy']:.4f}, "
+    print(f"{result.plan.to_string(index=False)}\n\n{show_size(limit)} allowed, {r['bytes']:,} bytes used: "
+          f"validation accuracy {r['uncompressed_val_accuracy']:.4f} -> {r['val_accuracy']:.4f}, "
           f"test accuracy {r['test_accuracy']:.4f}\n{result.path}")
 
 # %% ../nbs/12_cli.ipynb #3f1cb9bd
@@ -321,8 +322,11 @@ def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a
     return pd.concat(tables, ignore_index=True)
 
 # %% ../nbs/12_cli.ipynb #71f55d61
-def bench(what: str,  # input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several; latency or instructions: of files; peer: our quantized networks against onnxruntime's own quantization; budget: our search against simpler ones
-          files: Param("latency and instructions: .onnx, .tflite, .pte or .ptl files; peer: model.safetensors of an fp32 Run, then of compressed ones; budget: model.safetensors of fp32 Runs, one a seed", str, nargs="*", opt=False) = None,
+def bench(what: Param("input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several; "
+                      "latency or instructions: of files; peer: our quantized networks against onnxruntime's own quantization; "
+                      "budget: our search against simpler ones", str, opt=False),
+          files: Param("latency and instructions: .onnx, .tflite, .pte or .ptl files; peer: model.safetensors of an fp32 Run, then of compressed "
+                       "ones; budget: model.safetensors of fp32 Runs, one a seed", str, nargs="*", opt=False) = None,
           sizes: Param("budget: what the file may hold", str, nargs="+") = ("1MB", "500KB", "250KB", "100KB"),
           methods: Param("budget: of baic, uniform, uniform_bits, random_search, tpe", str, nargs="+") = ("baic", "uniform", "random_search"),
           share: float = 1.,  # budget: of the training pictures to use

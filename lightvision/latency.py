@@ -280,7 +280,9 @@ def merge_device_json(paths, # files written by bench_device.py
         try: whole = json.loads(Path(path).read_text())
         except OSError as e: raise LightVisionError(f"{path} cannot be read ({e.strerror}): give the JSON that bench_device.py wrote") from None
         except ValueError: whole = None
-        if not isinstance(whole, dict) or whole.get("format") != "lightvision-device-1" or not isinstance(whole.get("rows"), list):
+        whole = whole if isinstance(whole, dict) and whole.get("format") == "lightvision-device-1" else {}
+        parts = [whole.get("device"), *(whole["rows"] if isinstance(whole.get("rows"), list) else [None])]
+        if not all(isinstance(part, dict) for part in parts):
             raise LightVisionError(f"{path} is no result of bench_device.py: give the JSON that it wrote")
         rows += [{**whole["device"], **row} for row in whole["rows"]]
     table = pd.DataFrame(rows)

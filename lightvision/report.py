@@ -57,7 +57,7 @@ def summarize(records: pd.DataFrame,  # as in records.csv
         agreement = group.teacher_agreement.mean() if "teacher_agreement" in group else np.nan
         rows.append({**dict(zip(BY, names)), "seeds": len(group), "mean": mean, "low": low, "high": high, "macro_f1": group.macro_f1.mean(),
                      "teacher_agreement": agreement, "params": group.params.mean(), "macs": group.macs.mean(),
-                     "bytes": group.bytes.mean() if "bytes" in group else np.nan, "compressed_bytes": group.compressed_bytes.mean() if "bytes" in group else np.nan, "epochs": group.epochs.mean(),
+                     **{c: group[c].mean() if c in group else np.nan for c in ("bytes", "compressed_bytes")}, "epochs": group.epochs.mean(),
                      "train_seconds": group.train_seconds.mean(), "weights": " / ".join(sorted(set(group.weights_source)))})
     return pd.DataFrame(rows)
 
@@ -71,7 +71,8 @@ def readable(table: pd.DataFrame,  # as `summarize` returns it
     return pd.DataFrame({
         "task": table.task, "architecture": table.arch, "recipe": table.recipe, "seeds": table.seeds, "test accuracy, %": interval,
         "macro F1, %": table.macro_f1.map(percent), "agrees with teacher, %": table.teacher_agreement.map(percent),
-        "parameters, thousand": table.params.map(thousand), "file, kB": table.bytes.map(thousand), "file compressed, kB": table.compressed_bytes.map(thousand), "MACs, million": (table.macs / 1e6).map("{:,.1f}".format),
+        "parameters, thousand": table.params.map(thousand), "file, kB": table.bytes.map(thousand),
+        "file compressed, kB": table.compressed_bytes.map(thousand), "MACs, million": (table.macs / 1e6).map("{:,.1f}".format),
         "epochs": table.epochs.map("{:g}".format), "training, min": (table.train_seconds / 60).map("{:.1f}".format), "initial weights": table.weights})
 
 # %% ../nbs/11b_report.ipynb #17d567cd
