@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -54,9 +55,14 @@ def plan(tmp_path):
 
 @pytest.fixture
 def lightvision(tmp_path):
-    "Call the command to its end."
+    "Call the command to its end; one that takes too long is ended with all it has started, which would keep its pipes open."
     def call(*args, timeout=300, env=None):
-        return subprocess.run(COMMAND + [str(a) for a in args], capture_output=True, text=True, timeout=timeout, cwd=tmp_path, env=env or os.environ)
+        p = subprocess.Popen(COMMAND + [str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env or os.environ)
+        try: out, err = p.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            for q in [*psutil.Process(p.pid).children(recursive=True), p]: q.kill()
+            raise
+        return subprocess.CompletedProcess(p.args, p.returncode, out, err)
     return call
 
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -25,13 +26,12 @@ NET = "mobilenetv3_small_050"
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path, monkeypatch):
-    "Temporary files go to a folder of their own, which must be empty afterwards."
-    folder = tmp_path/"scratch"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    "Temporary files go to a folder of their own with a short path (sockets live there), which must be empty afterwards."
     monkeypatch.setenv("LIGHTVISION_CACHE", str(tmp_path/"cache"))
-    yield folder
-    assert [p for p in folder.iterdir() if p.name.startswith("lightvision-")] == []
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+        assert [p for p in Path(folder).iterdir() if p.name.startswith("lightvision-")] == []
     assert [p for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline())] == []
 
 
@@ -104,3 +104,12 @@ def test_nothing_stays_behind_when_asked_to_end(photos, scratch):
 def test_mistakes_are_refused_before_anything_starts(photos, change, word):
     with pytest.raises(LightVisionError, match=word) as e: bench_input(**dict(dataset=photos, arch=NET, batch_size=4) | change)
     assert "\n" not in str(e.value)
+
+
+def test_a_long_temporary_folder_is_refused_and_not_waited_in(photos, tmp_path, monkeypatch):
+    deep = tmp_path/("x"*60)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(LightVisionError, match="set TMPDIR") as e: bench_input(photos, NET, batch_size=4, seconds=0.1, workers=1, rounds=2)
+    assert "\n" not in str(e.value) and not list(deep.iterdir())
+    assert len(bench_input(photos, NET, batch_size=4, seconds=0.1, workers=0, rounds=2)) == 3  # the process itself needs no socket

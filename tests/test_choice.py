@@ -19,11 +19,10 @@ EVIDENCE = Path(__file__).resolve().parents[1]/"paper"/"evidence"/"eurosat-compr
 PLAN = """
 name: tiny
 about: Made up for a test.
-tasks: [eurosat]
-per_class: 600
+tasks: [landcover-mini]
 seeds: [0, 1]
 models:
-  - {arch: mobilenetv2_100, weights: imagenet}
+  - {arch: mobilenetv2_100, weights: scratch}
 recipes: [fp32, qat4, qat2]
 """
 
@@ -141,7 +140,7 @@ def test_results_writes_the_choices_with_what_a_device_measured(lightvision, evi
     for run in runs:  # as if these Runs had been made: the evidence under their names
         record = evidence[(evidence.recipe == run.recipe) & (evidence.seed == run.seed)].iloc[0].dropna()
         shutil.copytree(EVIDENCE/record.run, pool/run.name)
-        (pool/run.name/"record.json").write_text(json.dumps({**json.loads((EVIDENCE/record.run/"record.json").read_text()), "run": run.name, "notebook": f"{run.name}/run.ipynb"}))
+        (pool/run.name/"record.json").write_text(json.dumps({**json.loads((EVIDENCE/record.run/"record.json").read_text()), "run": run.name, "task": run.task, "notebook": f"{run.name}/run.ipynb"}))
 
     monkeypatch.chdir(tmp_path)
     for file, words in ((tmp_path/"nowhere.json", "cannot be read"), (path, "no result of bench_device.py"), (device_json(tmp_path/"b.json", ["model.onnx"]), f"--name {runs[0].name}")):
