@@ -278,20 +278,26 @@ def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
     if evidence: print(f"evidence: {collect_evidence(folder, pool, Path(evidence)/plan.name)}")
 
 # %% ../nbs/12_cli.ipynb #8613a5c4
-def against_peer(checkpoints: list):  # model.safetensors: of an fp32 Run, then of compressed ones of the same network
-    "Our networks as .onnx files, each verified on the test part, beside what onnxruntime's own quantization makes of the fp32 one."
+def against_peer(checkpoints: list,  # model.safetensors: of an fp32 Run, then of compressed ones of the same network
+                 formats: list):  # suffixes without the dot
+    "Our networks as files, each verified on the test part, beside what the runtime's own quantizer makes of the fp32 one."
     from tempfile import TemporaryDirectory
+    import pandas as pd
+    from lightvision import converters  # adds the peers of .tflite and .pte
     from lightvision.data import LightVisionError
-    from lightvision.export import export as export_one, peer_table
+    from lightvision.export import PEERS, export as export_one, peer_table
     from lightvision.models import edits_of
+    for f in formats:
+        if f".{f}" not in PEERS: raise LightVisionError(f"no peer for {f!r}; there are peers for {', '.join(s[1:] for s in PEERS)}")
     models = [trained(path) for path in checkpoints]
     if not models or edits_of(models[0][0]): raise LightVisionError("nothing to compare with; give the model.safetensors of an fp32 Run first, then compressed ones")
-    with TemporaryDirectory() as folder:
-        artifacts = {}
-        for i, (model, task) in enumerate(models):
-            name = "fp32" if i == 0 else f"{i}: " + "+".join(e["by"] for e in edits_of(model))
-            artifacts[name] = export_one(model, task, Path(folder)/f"{i}.onnx")
-        return peer_table(artifacts, models[0][0], models[0][1]).reset_index()
+    tables, names = [], ["fp32", *(f"{i}: " + "+".join(e["by"] for e in edits_of(m)) for i, (m, _) in enumerate(models[1:], 1))]
+    for f in formats:
+        with TemporaryDirectory() as folder:
+            artifacts = {name: export_one(model, task, Path(folder)/f"{i}.{f}") for i, (name, (model, task)) in enumerate(zip(names, models))}
+            tables.append(peer_table(artifacts, *models[0]).reset_index())
+            tables[-1].insert(0, "runtime", artifacts["fp32"].runtime)
+    return pd.concat(tables)
 
 # %% ../nbs/12_cli.ipynb #8590e11c
 def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a seed
@@ -323,11 +329,12 @@ def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a
 
 # %% ../nbs/12_cli.ipynb #71f55d61
 def bench(what: Param("input: our input pipeline against torchvision's ImageFolder + DataLoader; runner: one worker against several; "
-                      "latency or instructions: of files; peer: our quantized networks against onnxruntime's own quantization; "
+                      "latency or instructions: of files; peer: our quantized networks against the quantizers of the runtimes; "
                       "budget: our search against simpler ones", str, opt=False),
           files: Param("latency and instructions: .onnx, .tflite, .pte or .ptl files; peer: model.safetensors of an fp32 Run, then of compressed "
                        "ones; budget: model.safetensors of fp32 Runs, one a seed", str, nargs="*", opt=False) = None,
           sizes: Param("budget: what the file may hold", str, nargs="+") = ("1MB", "500KB", "250KB", "100KB"),
+          formats: Param("peer: of onnx, tflite, pte", str, nargs="+") = ("onnx",),
           methods: Param("budget: of baic, uniform, uniform_bits, random_search, tpe", str, nargs="+") = ("baic", "uniform", "random_search"),
           share: float = 1.,  # budget: of the training pictures to use
           epochs: int = 4,  # budget: of the last training
@@ -352,7 +359,7 @@ def bench(what: Param("input: our input pipeline against torchvision's ImageFold
     elif what == "instructions":
         from lightvision.instructions import bench_instructions
         table = bench_instructions(files or [])
-    elif what == "peer": table = against_peer(files or [])
+    elif what == "peer": table = against_peer(files or [], formats)
     elif what == "budget": table = against_searches(files or [], sizes, methods, share, epochs)
     else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner, latency, instructions, peer, budget")
     print(table.to_string(index=False))

@@ -3,12 +3,14 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
+from lightvision.cli import main
 from lightvision.tasks import get_task
 from lightvision.training import CLOCK
 
@@ -63,6 +65,18 @@ def lightvision(tmp_path):
             for q in [*psutil.Process(p.pid).children(recursive=True), p]: q.kill()
             raise
         return subprocess.CompletedProcess(p.args, p.returncode, out, err)
+    return call
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    "Call the command in this process, for what it refuses: a new process would spend seconds on imports to say one line."
+    def call(*args):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        capsys.readouterr()
+        code = main([str(a) for a in args])
+        return subprocess.CompletedProcess(args, code, *capsys.readouterr())
     return call
 
 

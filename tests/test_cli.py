@@ -34,8 +34,8 @@ def test_help_comes_from_the_docments(lightvision, command):
     (["results", "smoke"], ["no Run of smoke is finished", "lightvision study"]),
     (["bench", "speed"], ["speed", "input"]),
 ])
-def test_mistakes_get_one_line_and_leave_nothing(lightvision, tmp_path, arguments, words):
-    one_line(lightvision(*arguments), *words)
+def test_mistakes_get_one_line_and_leave_nothing(refused, tmp_path, arguments, words):
+    one_line(refused(*arguments), *words)
     assert not list(tmp_path.rglob("*.part"))
     assert not (tmp_path/"runs"/"pool").exists() or not list((tmp_path/"runs"/"pool").glob("*/*.safetensors"))
 
@@ -54,17 +54,17 @@ def test_missing_data_without_a_network_says_where_to_put_which_file(lightvision
     ("teacher: mobilenetv3_small_050", "teacher: resnet18", ["resnet18"]),
     ("[0, 1]", "[0, 1", ["not YAML"]),
 ])
-def test_a_wrong_plan_is_refused_before_anything_is_computed(lightvision, plan, tmp_path, old, new, words):
+def test_a_wrong_plan_is_refused_before_anything_is_computed(refused, plan, tmp_path, old, new, words):
     path = plan()
     path.write_text(path.read_text().replace(old, new))
-    one_line(lightvision("study", path), *words)
+    one_line(refused("study", path), *words)
     assert not (tmp_path/"runs"/"pool").exists()
 
 
-def test_unwritable_output(lightvision, plan, tmp_path):
+def test_unwritable_output(refused, plan, tmp_path):
     (tmp_path/"file").write_text("a file, not a folder")
-    one_line(lightvision("study", plan(), "--out", tmp_path/"file"/"runs"), "cannot write", "choose a folder")
-    one_line(lightvision("train", "landcover-mini", "mobilenetv3_small_050", "--weights", "scratch", "--out", tmp_path/"file"/"runs"), "cannot write", "choose a folder")
+    one_line(refused("study", plan(), "--out", tmp_path/"file"/"runs"), "cannot write", "choose a folder")
+    one_line(refused("train", "landcover-mini", "mobilenetv3_small_050", "--weights", "scratch", "--out", tmp_path/"file"/"runs"), "cannot write", "choose a folder")
 
 
 def test_train_resumes_and_names_a_truncated_checkpoint(lightvision, tmp_path):

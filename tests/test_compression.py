@@ -85,8 +85,8 @@ def test_compress_in_the_order_given(lightvision, trained, tmp_path):
     (["--methods", "qat", "--epochs", "0"], ["epochs", "at least 1"]),
     (["--methods", "fp32", "kd", "--teacher", "nowhere.safetensors"], ["nowhere.safetensors"]),
 ])
-def test_mistakes_get_one_line(lightvision, trained, tmp_path, arguments, words):
-    done = lightvision("compress", "--checkpoint", trained, *arguments)
+def test_mistakes_get_one_line(refused, trained, tmp_path, arguments, words):
+    done = refused("compress", "--checkpoint", trained, *arguments)
     assert done.returncode == 2, (done.stdout, done.stderr)
     lines = [line for line in done.stderr.splitlines() if line.startswith("lightvision: ")]
     assert len(lines) == 1 and "Traceback" not in done.stderr
@@ -127,9 +127,10 @@ def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
     (["export", "--checkpoint", "TRAINED", "--formats", "onnx", "tfl"], ["tfl", "tflite"]),
     (["bench", "budget"], ["fp32 Run"]),
     (["bench", "budget", "TRAINED", "--methods", "magic"], ["magic", "baic"]),
+    (["bench", "peer", "TRAINED", "--formats", "ptl"], ["no peer for 'ptl'", "onnx, pte, tflite"]),
 ])
-def test_a_search_that_cannot_be_gets_one_line(lightvision, tiny, tmp_path, arguments, words):
-    done = lightvision(*(tiny if a == "TRAINED" else a for a in arguments))
+def test_a_search_that_cannot_be_gets_one_line(refused, tiny, tmp_path, arguments, words):
+    done = refused(*(tiny if a == "TRAINED" else a for a in arguments))
     lines = [line for line in done.stderr.splitlines() if line.startswith("lightvision: ") and "note: " not in line]
     assert done.returncode == 2 and len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
     for word in words: assert word in lines[0], lines[0]
@@ -143,9 +144,9 @@ def test_a_search_that_cannot_be_gets_one_line(lightvision, tiny, tmp_path, argu
     ("settings: {kd", "settings: {kdd: {epochs: 1}, kd", ["kdd"]),
     ("prune: {batch_size: 16}", "prune: {criterion: magic}", ["magic", "magnitude"]),
 ])
-def test_a_wrong_plan_is_refused_before_anything_is_computed(lightvision, write, tmp_path, old, new, words):
+def test_a_wrong_plan_is_refused_before_anything_is_computed(refused, write, tmp_path, old, new, words):
     assert old in PLAN
-    done = lightvision("study", write(PLAN.replace(old, new)))
+    done = refused("study", write(PLAN.replace(old, new)))
     assert done.returncode == 2, (done.stdout, done.stderr)
     for word in words: assert word in done.stderr, done.stderr
     assert not (tmp_path/"runs").exists()
