@@ -61,8 +61,10 @@ def test_a_plan_of_recipes(lightvision, write, tmp_path):
     assert student.macs["prune50+kd+qat4"] < student.macs["fp32"]
     steps = set(pd.read_csv(tmp_path/"runs/pool"/student.run["prune50+kd+qat4"]/"history.csv").step)
     assert steps == {"prune50", "kd", "qat4"}
+    before = {p: p.read_bytes() for p in (tmp_path/"runs/pool").glob("*/record.json")}  # and the same study computes nothing twice
+    assert len(before) == 8 and "0 of 8 Runs to do" in lightvision("study", write(PLAN), "--dry-run").stdout
     again = lightvision("study", write(PLAN))
-    assert again.returncode == 0 and "Runs to do" not in again.stdout
+    assert again.returncode == 0 and "Runs to do" not in again.stdout and {p: p.read_bytes() for p in before} == before
 
 
 def test_compress_in_the_order_given(lightvision, trained, tmp_path):

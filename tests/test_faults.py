@@ -127,13 +127,3 @@ def test_two_studies_in_one_folder_do_not_mix(plan, tmp_path, lightvision):
     assert second.returncode == 2 and "another process is working" in second.stderr
     assert first.wait(200) == 0
     complete(out)
-
-
-def test_the_same_study_twice_computes_nothing_twice(plan, tmp_path, lightvision):
-    path, out = plan(epochs=1), tmp_path/"out"
-    assert lightvision("study", path, "--out", out).returncode == 0
-    before = finished(out)
-    forecast = lightvision("study", path, "--out", out, "--dry-run")
-    assert "0 of 4 Runs to do" in forecast.stdout
-    assert lightvision("study", path, "--out", out).returncode == 0
-    assert finished(out) == before

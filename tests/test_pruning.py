@@ -171,3 +171,15 @@ def test_what_sparsity_lends_it_takes_back(task, trained):
 def test_wrong_settings_are_named_in_one_line(make, text):
     with pytest.raises(LightVisionError) as error: make()
     assert text in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_tower_of_clip_shrinks_and_teaches(task):
+    "The largest network we know, with random weights: only its shapes are new."
+    few = task.few(None, 2)
+    tower = model_for(few, "clip_vit_b32", weights="scratch")
+    student = Recipe.parse("kd", {"kd": dict(epochs=1, batch_size=20)}).apply(small(few), few, context_of(tower))
+    assert student.training is False and student.config["arch"] == "test_efficientnet"
+    full = parameters(tower)
+    pruned = Recipe.parse("prune50", {"prune50": dict(epochs=1, batch_size=20, rounds=1)}).apply(tower, few, context_of())
+    assert parameters(pruned) < 0.75*full
+    assert pruned(few.images[:2].float()/255).shape == (2, few.n_classes)
