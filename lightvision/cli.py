@@ -281,6 +281,7 @@ def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
 def against_peer(checkpoints: list,  # model.safetensors: of an fp32 Run, then of compressed ones of the same network
                  formats: list):  # suffixes without the dot
     "Our networks as files, each verified on the test part, beside what the runtime's own quantizer makes of the fp32 one."
+    import json
     from tempfile import TemporaryDirectory
     import pandas as pd
     from lightvision import converters  # adds the peers of .tflite and .pte
@@ -291,10 +292,16 @@ def against_peer(checkpoints: list,  # model.safetensors: of an fp32 Run, then o
         if f".{f}" not in PEERS: raise LightVisionError(f"no peer for {f!r}; there are peers for {', '.join(s[1:] for s in PEERS)}")
     models = [trained(path) for path in checkpoints]
     if not models or edits_of(models[0][0]): raise LightVisionError("nothing to compare with; give the model.safetensors of an fp32 Run first, then compressed ones")
-    tables, names = [], ["fp32", *(f"{i}: " + "+".join(e["by"] for e in edits_of(m)) for i, (m, _) in enumerate(models[1:], 1))]
+    def recipe_of(path, model):
+        measures = Path(path).with_name("measures.json")  # a Run has it; a file that was moved has only its edits
+        return json.loads(measures.read_text())["recipe"] if measures.is_file() else "+".join(e["by"] for e in edits_of(model))
+    named, tables = {"fp32": models[0]}, []
+    for i, (path, (model, task)) in enumerate(zip(checkpoints[1:], models[1:]), 1):
+        name = recipe_of(path, model)
+        named[f"{i}: {name}" if name in named else name] = model, task
     for f in formats:
         with TemporaryDirectory() as folder:
-            artifacts = {name: export_one(model, task, Path(folder)/f"{i}.{f}") for i, (name, (model, task)) in enumerate(zip(names, models))}
+            artifacts = {name: export_one(*one, Path(folder)/f"{i}.{f}") for i, (name, one) in enumerate(named.items())}
             tables.append(peer_table(artifacts, *models[0]).reset_index())
             tables[-1].insert(0, "runtime", artifacts["fp32"].runtime)
     return pd.concat(tables)
