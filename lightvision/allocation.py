@@ -325,10 +325,10 @@ def best_plan(size: FileSize, # of the network as it is now
     "The plan with the least damage whose file fits"
     damage = {v: d + 1e-6*np.arange(len(d)) for v, d in damage.items()}
     factors, room = tables_of(size, options), budget - 4*size.other - size.zero_points
-    for _ in range(20):
-        picked = choose(options, damage, factors, [room, macs] if macs < math.inf else [room]) if room > 0 else None
+    while room > 0:
+        picked = choose(options, damage, factors, [room, macs] if macs < math.inf else [room])
         if picked is None: return None
         plan = plan_of({v: options[v][i] for v, i in picked.items()})
         over = size(plan) - budget
         if over <= 0: return plan
-        room -= over
+        room = sum(table[0][tuple(picked[v] for v in variables)] for variables, table in factors) - over # below what this plan takes, so it cannot come again

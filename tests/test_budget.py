@@ -55,6 +55,15 @@ def test_plans_of_real_networks_fit(task, context, arch):
         plan = best_plan(size, options, damage, budget)
         assert 0.95*budget < size(plan) <= budget
 
+def test_a_byte_less_than_a_plan_is_another_plan_and_not_none(task):
+    size = FileSize(small(task, "test_resnet"))
+    options = options_of(size, size.full.widths, BudgetSettings())
+    rng = np.random.default_rng(0)
+    damage = {v: np.cumsum(np.append(0, rng.exponential(size=len(o) - 1))) for v, o in options.items()}
+    for share in (0.8, 0.4, 0.2):
+        plan = best_plan(size, options, damage, int(share*size(size.full)))
+        assert size(best_plan(size, options, damage, size(plan) - 1)) < size(plan)
+
 SEARCH = """
 import sys
 from test_budget import *
