@@ -26,7 +26,7 @@ from .runner import load_predictions
 # %% ../nbs/11c_choice.ipynb #bc0b1160
 COSTS = {"bytes": ("file, kB", 1e3), "macs": ("MACs, million", 1e6)}  # columns of the Records: how an axis names them, and its unit
 SOURCES = {"latency.csv": ("latency", "p50_ms", "host", "median latency, ms: {}"), "devices.csv": ("latency", "p50_ms", "device", "median latency, ms: {}"),
-           "instructions.csv": ("instructions", "instructions", "device", "instructions: {}")}  # file: what it holds, column, machine, name of the cost
+           "instructions.csv": ("instructions", "instructions", "cpu", "instructions: emulated {}")}  # file: what it holds, column, machine, name of the cost
 
 def comparable(table: pd.DataFrame,  # of `bench_latency`, `merge_device_json` or `bench_instructions`
                ) -> pd.DataFrame:  # its rows of one thread, one picture a call, on a real and quiet machine
