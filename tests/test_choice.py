@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from lightvision.choice import Candidates, add_measurements, candidates, front, join_measured, pareto, readable_advice, recommend, redraw, round_budgets
-from lightvision.cli import main
 from lightvision.data import LightVisionError
 from lightvision.losses import against_controls, class_changes, loss_by_task
 from lightvision.report import write_report
@@ -133,7 +132,7 @@ def device_json(path, artifacts, **device):
     return path
 
 
-def test_results_writes_the_choices_with_what_a_device_measured(lightvision, evidence, tmp_path, monkeypatch, capsys):
+def test_results_writes_the_choices_with_what_a_device_measured(lightvision, refused, evidence, tmp_path):
     path, pool = tmp_path/"tiny.yaml", tmp_path/"runs"/"pool"
     path.write_text(PLAN)
     runs = expand(load_plan(path))
@@ -142,10 +141,10 @@ def test_results_writes_the_choices_with_what_a_device_measured(lightvision, evi
         shutil.copytree(EVIDENCE/record.run, pool/run.name)
         (pool/run.name/"record.json").write_text(json.dumps({**json.loads((EVIDENCE/record.run/"record.json").read_text()), "run": run.name, "task": run.task, "notebook": f"{run.name}/run.ipynb"}))
 
-    monkeypatch.chdir(tmp_path)
     for file, words in ((tmp_path/"nowhere.json", "cannot be read"), (path, "no result of bench_device.py"), (device_json(tmp_path/"b.json", ["model.onnx"]), f"--name {runs[0].name}")):
-        assert main(["results", str(path), "--devices", str(file)]) == 2
-        line, = capsys.readouterr().err.strip().splitlines()
+        done = refused("results", path, "--devices", file)
+        assert done.returncode == 2
+        line, = done.stderr.strip().splitlines()
         assert line.startswith("lightvision: ") and words in line, line
         assert not (tmp_path/"runs"/"tiny").exists()
 

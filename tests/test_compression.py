@@ -121,6 +121,14 @@ def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
     assert list(table.method) == ["uniform"] and (table.bytes <= 100_000).all() and table.epochs.nunique() == table.trials.nunique() == 1
 
 
+def test_our_file_beside_the_runtimes_own(lightvision, tiny, tmp_path):
+    done = lightvision("bench", "peer", tiny, "--out", "peer.csv")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path/"peer.csv").set_index("model")
+    assert list(table.index) == ["fp32", "onnxruntime's ptq8"] and table.bytes["onnxruntime's ptq8"] < table.bytes["fp32"]
+    assert table.float_layers["onnxruntime's ptq8"] == 0 < table.float_layers["fp32"]
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["budget", "--size", "60 kilos", "--checkpoint", "TRAINED"], ["60 kilos", "200KB"]),
     (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--latency-ms", "0"], ["0.0 ms", "above 0"]),
