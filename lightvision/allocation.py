@@ -21,7 +21,7 @@ from .augment import to_float
 from .data import LightVisionError
 from .distillation import kd_loss
 from .graph import fold_batch_norm, insert_quantizers, quantized_layers
-from .models import Classifier, edits_of
+from .models import Classifier, config_text, edits_of
 from .pruning import CRITERIA, find_groups, grain, scores, shape_of
 from .quantizers import BITS, GRIDS, find_scales
 from .training import TrainSettings, cast_fields, check_rules, generator, resolve_device
@@ -50,6 +50,7 @@ class AllocationSettings:
     pictures: int = 128 # training pictures on which damage is measured
     criterion: str = "taylor" # which units go first: one of `pruning.CRITERIA`
     activations: int = 8 # bits of activations; they cost time, not bytes, so there is nothing to choose
+    floats: int = 16 # bits of scales and biases in the file, see `PtqSettings`; most of a narrow network would else be floats
     batches: int = 8 # criterion taylor only: training batches for the gradients
     batch_size: int = 64 # likewise: pictures in each
     augment: bool = False # likewise: whether they are varied
@@ -57,7 +58,7 @@ class AllocationSettings:
     def __post_init__(self):
         cast_fields(self, AllocationSettings)
         check_rules(self, steps=(2 <= self.steps <= 64, "2 to 64"), max_ratio=(0 <= self.max_ratio < 1, "0 or more and below 1"),
-                          round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"), pictures=(self.pictures >= 2, "at least 2"),
+                          round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"), floats=(self.floats in (16, 32), "16 or 32"), pictures=(self.pictures >= 2, "at least 2"),
                           criterion=(self.criterion in CRITERIA, f"one of {', '.join(CRITERIA)}"), batches=(self.batches >= 1, "at least 1"))
 
     from_dict, to_dict = classmethod(TrainSettings.from_dict.__func__), TrainSettings.to_dict
@@ -66,10 +67,11 @@ class AllocationSettings:
 class FileSize:
     "How many bytes the file of a plan will have"
     def __init__(self, model: Classifier, # float; stays as it is
-                 activations: int = 8): # bits of activations
-        self.config, self.groups, self.activations = model.config, find_groups(model), activations
+                 settings: AllocationSettings = None): # activations and floats; None: the defaults
+        settings = settings or AllocationSettings()
+        self.config, self.groups, self.activations, self.floats = model.config, find_groups(model), settings.activations, settings.floats
         self.modules = dict(model.named_modules())
-        probe = fold_batch_norm(insert_quantizers(copy.deepcopy(model), lambda *_: 8, activations))
+        probe = fold_batch_norm(insert_quantizers(copy.deepcopy(model), lambda *_: 8, self.activations))
         self.layers, state = quantized_layers(probe), probe.state_dict().values()
         self.full = Plan({g.name: g.width for g in self.groups}, {n: 8 for n in self.layers})
         self.zero_points = sum(v.numel() for v in state if not v.is_floating_point())
@@ -112,9 +114,10 @@ class FileSize:
         "Bytes of the whole file"
         counts = {n: int(self.weights(n, plan.widths)) for n in self.layers}
         floats = self.other + sum(int(self.channels(n, "out", plan.widths))*self.per_channel(n) for n in self.layers)
+        kind = torch.float16 if self.floats == 16 else torch.float32
         body = dict(integers=torch.empty(sum(-(-counts[n]*b//8) for n, b in plan.bits.items()), dtype=torch.uint8),
-                    zero_points=torch.empty(self.zero_points, dtype=torch.uint8), floats=torch.empty(floats))
-        return len(save(body, metadata={"lightvision": json.dumps(dict(self.config, edits=edits_for(self, plan)))}))
+                    zero_points=torch.empty(self.zero_points, dtype=torch.uint8), floats=torch.empty(floats, dtype=kind))
+        return len(save(body, metadata={"lightvision": config_text(dict(self.config, edits=edits_for(self, plan)))}))
 
 # %% ../nbs/06_allocation.ipynb #c609c269
 def shapes_for(size: FileSize, plan: Plan) -> dict: # layer -> its numbers, as `pruning.remove` writes them down
@@ -135,7 +138,8 @@ def edits_for(size: FileSize, plan: Plan) -> list: # see `models.add_edit`
     before = {e["by"]: e for e in edits_of(size)}
     pruned = dict(by="pruning", shapes={**before.get("pruning", {}).get("shapes", {}), **shapes_for(size, plan)})
     usual = max(BITS, key=list(plan.bits.values()).count)
-    quantized = dict(by="quantization", weights=usual, activations=size.activations, layers={n: b for n, b in plan.bits.items() if b != usual})
+    quantized = dict(by="quantization", weights=usual, activations=size.activations, layers={n: b for n, b in plan.bits.items() if b != usual},
+                     **({"floats": 16} if size.floats == 16 else {}))
     return [e for by, e in before.items() if by not in ("pruning", "quantization")] + [pruned]*bool(pruned["shapes"]) + [quantized]
 
 # %% ../nbs/06_allocation.ipynb #a2c0f4a7
@@ -312,7 +316,7 @@ def tables_of(size: FileSize, options: dict) -> list: # factors for `choose`
         axes = np.meshgrid(*(options["widths", g] for g in groups), options["bits", name], indexing="ij")
         widths = dict(zip(groups, axes))
         weights, channels = size.weights(name, widths), size.channels(name, "out", widths)
-        both = np.ceil(weights*axes[-1]/8) + 4*size.per_channel(name)*channels, weights*size.uses[name]
+        both = np.ceil(weights*axes[-1]/8) + size.floats//8*size.per_channel(name)*channels, weights*size.uses[name]
         found.append(([("widths", g) for g in groups] + [("bits", name)], np.stack([np.broadcast_to(t, axes[-1].shape) for t in both])))
     return found
 
@@ -324,7 +328,7 @@ def best_plan(size: FileSize, # of the network as it is now
              ) -> Plan: # None where nothing fits
     "The plan with the least damage whose file fits"
     damage = {v: d + 1e-6*np.arange(len(d)) for v, d in damage.items()}
-    factors, room = tables_of(size, options), budget - 4*size.other - size.zero_points
+    factors, room = tables_of(size, options), budget - size.floats//8*size.other - size.zero_points
     while room > 0:
         picked = choose(options, damage, factors, [room, macs] if macs < math.inf else [room])
         if picked is None: return None

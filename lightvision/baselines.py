@@ -81,10 +81,10 @@ def train_best(plans: list, # best first
         def make():
             if i >= len(plans): return load_model(points[i - len(plans)]["folder"]/"latent.safetensors"), plan, dict(measured=0)
             return cut(model, probe, plan), plan, dict(divergence=probe(plan), measured=probe.count if i == 0 else 0)
-        points.append(visit(folder/f"trial{i + 1}", make, task, settings, context, model, settings.trial_epochs, settings.trial_share))
+        points.append(visit(folder/f"trial{i + 1}", make, task, settings, context, context.teacher or model, settings.trial_epochs, settings.trial_share))
     best = max(points[-len(plans):], key=lambda p: p["val_accuracy"])
     return points + [visit(folder/"last", lambda: (load_model(best["folder"]/"latent.safetensors"), best["plan"], dict(measured=0)),
-                           task, settings, context, model, settings.epochs)]
+                           task, settings, context, context.teacher or model, settings.epochs)]
 
 def uniform_bits(model, budget, task, settings, context, folder, limit=None): # as `descend`
     "The same bits everywhere, nothing removed"

@@ -21,7 +21,7 @@ from .folders import write_atomic
 from .graph import after_relu6, fold_batch_norm
 from .models import Classifier, load_model, save_model
 from .pruning import remove
-from .quantization import QatSettings, calibration_batches, estimate_batch_norm, float_form, prepare_qat, _finish
+from .quantization import QatSettings, calibration_batches, estimate_batch_norm, finish, float_form, prepare_qat
 from .training import Context, check_rules, evaluate, fingerprint, generator, predict
 
 # %% ../nbs/06a_budget.ipynb #5f1eb5a6
@@ -48,6 +48,7 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     recovery: str = "self" # the uncompressed network teaches
     label_smoothing: float = 0.0 # the teacher says how likely the other classes are
     lr: float = 1e-3 # higher than for other recoveries: pruned and 2-bit layers have to learn a lot again
+    float_epochs: int = 0 # of the last training, spent before its weights are put on grids
     iterations: int = 3 # steps on the way down, each a constant factor smaller
     trial_epochs: int = 1 # of training in each iteration
     trial_share: float = 0.5 # of the training pictures in each iteration
@@ -93,11 +94,14 @@ def train_plan(model: Classifier, # float, pruned as planned
               ) -> tuple: # the compressed network, and the latent one
     "Train with quantized weights"
     qat, skeleton = settings.qat(bits, epochs), copy.deepcopy(model).cpu()
+    if settings.float_epochs and epochs > settings.float_epochs:
+        first = dataclasses.replace(context, folder=context.folder and context.folder/"float")
+        model, qat = recover(model, task, settings.qat(bits, settings.float_epochs), first, teacher), dataclasses.replace(qat, epochs=epochs - settings.float_epochs)
     net = recover(prepare_qat(model, task, qat, context), task, qat, context, teacher)
     latent = latent_of(net, skeleton)
     for q in after_relu6(net): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
     estimate_batch_norm(net, calibration_batches(task, qat, context, qat.reestimate))
-    return _finish(fold_batch_norm(net), settings.activations), latent
+    return finish(fold_batch_norm(net), qat), latent
 
 # %% ../nbs/06a_budget.ipynb #e4ecbf95
 def fewer(task: Task,
@@ -149,7 +153,7 @@ def decide(model: Classifier, # float, from the last iteration
            limit: Limit = None,
           ) -> tuple: # pruned float network, plan, notes: for `visit`
     "Measure around the present plan and choose the next"
-    began, size = time.perf_counter(), FileSize(model, settings.activations)
+    began, size = time.perf_counter(), FileSize(model, settings)
     options = options_of(size, full, settings)
     here = Plan(size.full.widths, plan.bits if plan else size.full.bits)
     probe = Probe(model, teacher, size, task, settings, context)
@@ -171,7 +175,7 @@ def check_budget(model: Classifier, # float, uncompressed
                  limit: Limit = None,
                 ) -> FileSize: # of the uncompressed network
     "Refuse a budget that no plan can meet"
-    size = FileSize(model, settings.activations)
+    size = FileSize(model, settings)
     options = options_of(size, size.full.widths, settings)
     least = smallest(options)
     if size(least) > budget:
@@ -224,6 +228,7 @@ def descend(model: Classifier, # float, uncompressed
     "Iterations down to the budget, then the last training"
     size = check_budget(model, budget, task, settings, context, limit)
     points, start, plan, n, goal = [], size(size.full), None, settings.iterations, budget
+    teacher = context.teacher or model
     def now(): return load_model(points[-1]["folder"]/"latent.safetensors") if points else model
     while len(points) < n or points[-1]["bytes"] > budget:
         if len(points) >= n: goal -= points[-1]["bytes"] - budget
@@ -231,10 +236,10 @@ def descend(model: Classifier, # float, uncompressed
         aim = int(max(goal, goal*(start/goal)**(1 - i/n)))
         inner = limit and Limit(limit.value*max(1, (start/goal)**(1 - i/n)), limit.measure)
         make = lambda: decide(now(), plan, size.full.widths, aim, task, settings, context, model, inner)
-        points.append(visit(folder/f"iteration{len(points) + 1}", make, task, settings, context, model, settings.trial_epochs, settings.trial_share))
+        points.append(visit(folder/f"iteration{len(points) + 1}", make, task, settings, context, teacher, settings.trial_epochs, settings.trial_share))
         plan = points[-1]["plan"]
     make = lambda: (now(), plan, dict(divergence=points[-1]["divergence"], measured=0))
-    return points + [visit(folder/"last", make, task, settings, context, model, settings.epochs)]
+    return points + [visit(folder/"last", make, task, settings, context, teacher, settings.epochs)]
 
 # %% ../nbs/06a_budget.ipynb #12d3a911
 def fit_budget(model: Classifier, # trained; if it is quantized already, its float form is used
@@ -261,7 +266,7 @@ def fit_budget(model: Classifier, # trained; if it is quantized already, its flo
         for p in points: p["name"] = p["folder"].name
         fitting = [p for p in points if p["bytes"] <= budget]
         best = max(fitting, key=lambda p: (p["val_accuracy"], p["epochs"]))
-        net, size = load_model(best["folder"]/"model.safetensors"), FileSize(model, settings.activations)
+        net, size = load_model(best["folder"]/"model.safetensors"), FileSize(model, settings)
         before = evaluate(predict(model, task, "val", context.device))["accuracy"]
         if floor and best["val_accuracy"] < floor*before:
             raise LightVisionError(f"no network of at most {show_size(budget)} reached {floor:.1%} of the uncompressed validation accuracy of {before:.2%}: "

@@ -7,10 +7,10 @@ __all__ = ['ARCHITECTURES', 'PAIRS', 'FILES', 'PACKAGES', 'EDITS', 'EDITORS', 'l
            'read_safetensors', 'weights_from_file', 'weights_from_package', 'hub_reachable', 'weights_from_hub',
            'find_weights', 'default_stem', 'default_patch', 'set_stem', 'Classifier', 'load_body', 'create_model',
            'model_for', 'Editor', 'editor', 'find_editor', 'edits_of', 'add_edit', 'remove_edit', 'lift', 'lower',
-           'same_answers', 'save_model', 'load_model']
+           'config_text', 'read_config', 'same_answers', 'save_model', 'load_model']
 
 # %% ../nbs/01_models.ipynb #b9c71396
-import difflib, functools, importlib, importlib.metadata, json, os, sys, threading, urllib.request, warnings
+import base64, difflib, functools, importlib, importlib.metadata, json, os, sys, threading, urllib.request, warnings, zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def weights_from_file(name: str, # timm's name of the network
     mean, std, kwargs = (known[k] for k in ("mean", "std", "create_kwargs")) if ours else (base and base.mean, base and base.std, {})
     metadata = {} if ours else read_safetensors(path)[1]
     if "lightvision" in metadata:
-        config = json.loads(metadata["lightvision"])
+        config = read_config(metadata["lightvision"], path)
         if config.get("edits"): raise LightVisionError(f"{path} holds a network changed by {config['edits'][0]['by']}: use load_model, or choose another file")
         if timm_name(config["arch"]) != name: raise LightVisionError(f"{path} holds a {config['arch']}, not a {name}: choose another file")
         mean, std, kwargs = tuple(config["mean"]), tuple(config["std"]), config["create_kwargs"]
@@ -354,6 +354,20 @@ def lower(model: nn.Module, # a float classifier
         if edit["by"] not in [e["by"] for e in edits_of(model)]: add_edit(model, edit)
     return model
 
+# %% ../nbs/01_models.ipynb #4664ba21
+def config_text(config: dict # of a classifier
+               ) -> str: # for the file's metadata
+    "A configuration as text; deflated if it holds edits"
+    if not config.get("edits"): return json.dumps(config)
+    return base64.b85encode(zlib.compress(json.dumps(config, sort_keys=True).encode(), 9)).decode() # sorted: as long whoever wrote the edits
+
+def read_config(text: str, # of `config_text`
+                path: Path, # where it stood, for errors
+               ) -> dict:
+    "The configuration in a file's metadata"
+    try: return json.loads(text if text.startswith("{") else zlib.decompress(base64.b85decode(text)))
+    except (ValueError, zlib.error): raise LightVisionError(f"{path} is inconsistent (its configuration cannot be read): make it again") from None
+
 # %% ../nbs/01_models.ipynb #97d3c3ef
 def _restore(state, config):
     "The network that a configuration and a packed state describe"
@@ -386,12 +400,12 @@ def save_model(model: Classifier, # a classifier; if its structure was changed, 
     finally: model.train(training)
     if not good: raise LightVisionError(f"this {model.config['arch']} is not what its configuration and edits describe: change networks with the "
                                         "steps of lightvision, or write edits for your own change (see Editor)")
-    return write_atomic(path, save(state, metadata={"lightvision": json.dumps(model.config)}))
+    return write_atomic(path, save(state, metadata={"lightvision": config_text(model.config)}))
 
 def load_model(path: Path, # a file of `save_model`
               ) -> Classifier: # on the CPU, in evaluation mode
     "Load a classifier, pruned and quantized ones too; a truncated or foreign file is one clear error"
     state, metadata = read_safetensors(path)
     if "lightvision" not in metadata: raise LightVisionError(f"{path} holds no LightVision model: pass it as weights= to create_model instead")
-    try: return _restore(state, json.loads(metadata["lightvision"]))
+    try: return _restore(state, read_config(metadata["lightvision"], path))
     except (RuntimeError, KeyError) as e: raise LightVisionError(f"{path} is inconsistent ({str(e).splitlines()[0]}): make it again") from None

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['layer_map', 'PtqSettings', 'bit_policy', 'calibration_batches', 'set_weight_scales', 'set_activation_ranges',
-           'correct_biases', 'restore_statistics', 'float_form', 'ptq', 'estimate_batch_norm', 'QatSettings',
-           'prepare_qat', 'qat']
+           'correct_biases', 'restore_statistics', 'float_form', 'round_floats', 'finish', 'ptq', 'estimate_batch_norm',
+           'QatSettings', 'prepare_qat', 'qat']
 
 # %% ../nbs/04b_quantization.ipynb #b6ee1ecf
-import copy, dataclasses, difflib
+import copy, dataclasses, difflib, math
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
+import numpy as np, torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -41,6 +41,7 @@ def _check_bits(s):
     check_bits(s.bits); check_bits(s.activations, "activations", (8, 4))
     check_bits(s.ends, "ends"); check_bits(s.depthwise, "depthwise"); layer_map(s.layers)
     if s.range not in RANGES: raise LightVisionError(f"range is {s.range!r}: it must be {', '.join(RANGES[:-1])} or {RANGES[-1]}")
+    if s.floats not in (32, 16): raise LightVisionError(f"floats is {s.floats!r}: it must be 32 or 16")
     if s.images < 1: raise LightVisionError(f"images is {s.images!r}: calibration needs at least 1 training picture")
 
 # %% ../nbs/04b_quantization.ipynb #39985a66
@@ -54,6 +55,7 @@ class PtqSettings:
     layers: str = "" # bits of single layers: "net.conv1=4,net.fc=8", or a mapping; wins over all others
     range: str = "mse" # how activations' grids are placed: one of `RANGES`
     images: int = 256 # training pictures for calibration
+    floats: int = 32 # bits of the scales and biases in the file: 32, or 16, which saves much where channels are narrow
     bias_correction: bool = True # whether biases make up for the mean error of rounded weights
 
     def __post_init__(self):
@@ -176,6 +178,17 @@ def float_form(model: Classifier, # float or quantized
     other.to(resolve_device(context.device), memory_format=torch.channels_last)
     return restore_statistics(other, calibration_batches(task, settings, context))
 
+# %% ../nbs/04b_quantization.ipynb #b8d50cac
+@torch.no_grad()
+def round_floats(model: Classifier, # with placed grids and folded batch normalisation; changed in place
+                ) -> None:
+    "Round scales, biases and all else that is no weight of a quantized layer to half precision"
+    weights, highest = {f"{n}.weight" for n in quantized_layers(model)}, [(q, math.log(6/q.levels)) for q in after_relu6(model)]
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and name not in weights: value.copy_(value.half())
+    for q, limit in highest:
+        if q.log_scale.item() > limit: q.log_scale.fill_(float(np.nextafter(np.float16(q.log_scale.item()), np.float16(-np.inf))))
+
 # %% ../nbs/04b_quantization.ipynb #86825b77
 def _checked_policy(model, settings):
     "The bits of each layer; a map that names unknown layers is refused before anything changes"
@@ -187,15 +200,20 @@ def _checked_policy(model, settings):
                                else f"the first layer is {known[0]}"))
     return bit_policy(settings)
 
-def _note(model, activations):
+def _note(model, settings):
     "Write the edit down: the most frequent number of bits, and the layers that differ"
     bits = {n: m.bits for n, m in quantized_layers(model).items()}
     usual = max(BITS, key=list(bits.values()).count)
-    add_edit(model, dict(by="quantization", weights=usual, activations=activations, layers={n: b for n, b in bits.items() if b != usual}))
+    add_edit(model, dict(by="quantization", weights=usual, activations=settings.activations, layers={n: b for n, b in bits.items() if b != usual},
+                         **({"floats": 16} if settings.floats == 16 else {})))
 
-def _finish(model, activations):
+def finish(model: Classifier, # with placed grids and folded batch normalisation
+           settings, # activations and floats
+          ) -> Classifier:
+    "Make the network what its file will say: floats of so many bits, weights on their grids, the edit written down"
+    if settings.floats == 16: round_floats(model)
     for layer in quantized_layers(model).values(): layer.snap(); layer.damping = 0.0
-    _note(model, activations)
+    _note(model, settings)
     return model.eval()
 
 # %% ../nbs/04b_quantization.ipynb #e633bef3
@@ -209,7 +227,7 @@ def _ptq(model, policy, settings, task, context):
         for q in activation_quantizers(model).values(): q.enabled = False
         correct_biases(model, pictures())
     set_activation_ranges(model, pictures(), settings.range)
-    return _finish(model, settings.activations)
+    return finish(model, settings)
 
 @step("ptq", PtqSettings, number="bits", allowed=BITS)
 def ptq(model, task, settings, context):
@@ -241,6 +259,7 @@ class QatSettings(RecoverySettings):
     layers: str = ""
     range: str = "mse"
     images: int = 256
+    floats: int = 32
     reestimate: int = 1024 # training pictures for the statistics of batch normalisation after training
     damping: float = 0.0 # pull of each weight to its nearest grid value, at 4 bits and less
 
@@ -274,7 +293,7 @@ def qat(model, task, settings, context):
     model = recover(model, task, settings, context, before)
     for q in after_relu6(model): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
     estimate_batch_norm(model, calibration_batches(task, settings, context, settings.reestimate))
-    return _finish(fold_batch_norm(model), settings.activations)
+    return finish(fold_batch_norm(model), settings)
 
 # %% ../nbs/04b_quantization.ipynb #3b3b41fc
 def _policy_of(edit): return lambda name, *_: edit["layers"].get(name, edit["weights"])
@@ -285,9 +304,10 @@ def _pack(model, state, edit):
     "Three tensors: packed integers, zero points, and every float"
     layers = quantized_layers(model)
     weights = {f"{n}.weight" for n in layers}
+    floats = torch.cat([v.flatten() for k, v in state.items() if v.is_floating_point() and k not in weights])
     return dict(integers=torch.cat([pack(m.integers()[0], m.bits) for m in layers.values()]),
                 zero_points=torch.cat([v.flatten() for k, v in state.items() if not v.is_floating_point()]).to(torch.uint8),
-                floats=torch.cat([v.flatten() for k, v in state.items() if v.is_floating_point() and k not in weights]))
+                floats=floats.half() if torch.equal(floats.half().float(), floats) else floats) # 16 bits where nothing is lost
 
 def _unpack(model, state, edit):
     "The state of the rebuilt network, out of the three tensors"
@@ -327,7 +347,7 @@ def _lift(model):
 
 # %% ../nbs/04b_quantization.ipynb #3a29c5df
 def _lower(model, edit, task, context):
-    settings = PtqSettings(activations=edit["activations"])
+    settings = PtqSettings(activations=edit["activations"], floats=edit.get("floats", 32))
     model.to(resolve_device(context.device))
     return _ptq(restore_statistics(model, calibration_batches(task, settings, context)), _policy_of(edit), settings, task, context)
 
