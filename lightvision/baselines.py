@@ -14,10 +14,10 @@ import numpy as np, pandas as pd
 from matplotlib import pyplot as plt
 
 from .allocation import FileSize, Plan, Probe, options_of, plan_of, tables_of
-from .budget import BudgetSettings, check_budget, cut, descend, fit_budget, show_size, visit
+from .budget import BudgetSettings, check_budget, cut, descend, fit_budget, show_size, teacher_for, visit
 from .data import LightVisionError
 from .folders import write_atomic
-from .models import load_model
+from .models import edits_of, load_model
 from .pruning import grain
 from .quantization import bit_policy
 from .quantizers import BITS
@@ -81,10 +81,10 @@ def train_best(plans: list, # best first
         def make():
             if i >= len(plans): return load_model(points[i - len(plans)]["folder"]/"latent.safetensors"), plan, dict(measured=0)
             return cut(model, probe, plan), plan, dict(divergence=probe(plan), measured=probe.count if i == 0 else 0)
-        points.append(visit(folder/f"trial{i + 1}", make, task, settings, context, context.teacher or model, settings.trial_epochs, settings.trial_share))
+        points.append(visit(folder/f"trial{i + 1}", make, task, settings, context, settings.trial_epochs, settings.trial_share))
     best = max(points[-len(plans):], key=lambda p: p["val_accuracy"])
     return points + [visit(folder/"last", lambda: (load_model(best["folder"]/"latent.safetensors"), best["plan"], dict(measured=0)),
-                           task, settings, context, context.teacher or model, settings.epochs)]
+                           task, settings, context, settings.epochs)]
 
 def uniform_bits(model, budget, task, settings, context, folder, limit=None): # as `descend`
     "The same bits everywhere, nothing removed"
@@ -157,6 +157,8 @@ def compare(model, # trained
     context, rows = context or Context(), []
     for name in methods:
         if name not in METHODS: raise LightVisionError(f"unknown method {name!r}: use {', '.join(METHODS)}")
+    if context.teacher is None and not edits_of(model):
+        context = dataclasses.replace(context, teacher=teacher_for(model, task, settings, context, len(budgets)*len(methods))) # one for all
     for budget in budgets:
         for name in methods:
             inner = folder and Path(folder)/f"{name}-{budget}-seed{context.seed}"

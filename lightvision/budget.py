@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'parse_size', 'show_size', 'BudgetSettings', 'cut', 'latent_of', 'train_plan', 'fewer', 'visit', 'Limit',
-           'decide', 'check_budget', 'Result', 'plan_table', 'front_table', 'descend', 'fit_budget', 'plot_plan']
+           'decide', 'check_budget', 'Result', 'plan_table', 'front_table', 'teacher_for', 'descend', 'fit_budget',
+           'plot_plan']
 
 # %% ../nbs/06a_budget.ipynb #d2ec9ad8
 import copy, dataclasses, json, math, re, tempfile, time
@@ -16,13 +17,13 @@ from matplotlib import pyplot as plt
 
 from .allocation import AllocationSettings, FileSize, Plan, Probe, best_plan, options_of, sensitivities, smallest
 from .data import LightVisionError, Task, hash_of
-from .distillation import RecoverySettings, recover
+from .distillation import RecoverySettings, Remembered, recover
 from .folders import write_atomic
 from .graph import after_relu6, fold_batch_norm
 from .models import Classifier, load_model, save_model
 from .pruning import remove
 from .quantization import QatSettings, calibration_batches, estimate_batch_norm, finish, float_form, prepare_qat
-from .training import Context, check_rules, evaluate, fingerprint, generator, predict
+from .training import Context, check_rules, evaluate, fingerprint, generator, predict, resolve_device
 
 # %% ../nbs/06a_budget.ipynb #5f1eb5a6
 UNITS = dict(b=1, kb=10**3, mb=10**6, gb=10**9, kib=2**10, mib=2**20, gib=2**30)
@@ -88,16 +89,16 @@ def latent_of(net: Classifier, # in quantization-aware training
 
 def train_plan(model: Classifier, # float, pruned as planned
                bits: dict, # by layer
-               task, settings, context, # train and val are read
-               teacher, # the uncompressed network
+               task, settings, # train and val are read
+               context, # its teacher teaches
                epochs: int,
               ) -> tuple: # the compressed network, and the latent one
     "Train with quantized weights"
     qat, skeleton = settings.qat(bits, epochs), copy.deepcopy(model).cpu()
     if settings.float_epochs and epochs > settings.float_epochs:
         first = dataclasses.replace(context, folder=context.folder and context.folder/"float")
-        model, qat = recover(model, task, settings.qat(bits, settings.float_epochs), first, teacher), dataclasses.replace(qat, epochs=epochs - settings.float_epochs)
-    net = recover(prepare_qat(model, task, qat, context), task, qat, context, teacher)
+        model, qat = recover(model, task, settings.qat(bits, settings.float_epochs), first, context.teacher), dataclasses.replace(qat, epochs=epochs - settings.float_epochs)
+    net = recover(prepare_qat(model, task, qat, context), task, qat, context, context.teacher)
     latent = latent_of(net, skeleton)
     for q in after_relu6(net): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
     estimate_batch_norm(net, calibration_batches(task, qat, context, qat.reestimate))
@@ -117,7 +118,7 @@ def fewer(task: Task,
 
 def visit(folder: Path, # of this visit alone
           make, # () -> (float network, plan, notes): called unless the folder knows the answer
-          task, settings, context, teacher, # see `train_plan`
+          task, settings, context, # see `train_plan`
           epochs: int,
           share: float = 1.0, # of the training pictures
          ) -> dict: # plan, notes, bytes, val_accuracy, epochs, seconds, folder
@@ -129,7 +130,7 @@ def visit(folder: Path, # of this visit alone
         write_atomic(decided, json.dumps(dict(notes, **dataclasses.asdict(plan))))
     if not done.exists():
         bits, inner = json.loads(decided.read_text())["bits"], dataclasses.replace(context, folder=folder, history=[])
-        nets = train_plan(load_model(folder/"start.safetensors"), bits, fewer(task, share, context.seed, folder.name), settings, inner, teacher, epochs)
+        nets = train_plan(load_model(folder/"start.safetensors"), bits, fewer(task, share, context.seed, folder.name), settings, inner, epochs)
         for name, net in zip(("model", "latent"), nets): save_model(net.cpu(), folder/f"{name}.safetensors")
         val = evaluate(predict(load_model(folder/"model.safetensors"), task, "val", context.device))["accuracy"]
         write_atomic(done, json.dumps(dict(bytes=(folder/"model.safetensors").stat().st_size, val_accuracy=val, epochs=epochs*share,
@@ -219,6 +220,17 @@ def front_table(points: list # of `visit`
               for r in table.itertuples()]
     return table.assign(pareto=~np.array(beaten))
 
+# %% ../nbs/06a_budget.ipynb #1c195ee2
+def teacher_for(model: Classifier, # float, uncompressed
+                task, settings, context, # epochs and iterations; device
+                searches: int = 1, # that it will teach
+               ) -> torch.nn.Module:
+    "The uncompressed network as a teacher; one that remembers, if that is less work"
+    passes = searches*(settings.epochs + settings.iterations*settings.trial_epochs*settings.trial_share)
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    if task.view == "photo" or passes <= Remembered.turns(task) or settings.loss in ("hint", "attention") or settings.mixup: return model
+    return Remembered(model, task, resolve_device(context.device))
+
 # %% ../nbs/06a_budget.ipynb #d593fd9b
 def descend(model: Classifier, # float, uncompressed
             budget: int, # bytes
@@ -228,7 +240,6 @@ def descend(model: Classifier, # float, uncompressed
     "Iterations down to the budget, then the last training"
     size = check_budget(model, budget, task, settings, context, limit)
     points, start, plan, n, goal = [], size(size.full), None, settings.iterations, budget
-    teacher = context.teacher or model
     def now(): return load_model(points[-1]["folder"]/"latent.safetensors") if points else model
     while len(points) < n or points[-1]["bytes"] > budget:
         if len(points) >= n: goal -= points[-1]["bytes"] - budget
@@ -236,10 +247,10 @@ def descend(model: Classifier, # float, uncompressed
         aim = int(max(goal, goal*(start/goal)**(1 - i/n)))
         inner = limit and Limit(limit.value*max(1, (start/goal)**(1 - i/n)), limit.measure)
         make = lambda: decide(now(), plan, size.full.widths, aim, task, settings, context, model, inner)
-        points.append(visit(folder/f"iteration{len(points) + 1}", make, task, settings, context, teacher, settings.trial_epochs, settings.trial_share))
+        points.append(visit(folder/f"iteration{len(points) + 1}", make, task, settings, context, settings.trial_epochs, settings.trial_share))
         plan = points[-1]["plan"]
     make = lambda: (now(), plan, dict(divergence=points[-1]["divergence"], measured=0))
-    return points + [visit(folder/"last", make, task, settings, context, teacher, settings.epochs)]
+    return points + [visit(folder/"last", make, task, settings, context, settings.epochs)]
 
 # %% ../nbs/06a_budget.ipynb #12d3a911
 def fit_budget(model: Classifier, # trained; if it is quantized already, its float form is used
@@ -260,8 +271,10 @@ def fit_budget(model: Classifier, # trained; if it is quantized already, its flo
         kept = folder or context.folder
         folder = Path(kept or scratch)
         model = float_form(copy.deepcopy(model), task, settings.qat({}, 1), context).cpu().eval()
-        _same_search(folder, dict(network=fingerprint(model), task=f"{task.name} {task.data_hash} {task.split_hash}", seed=context.seed, budget=int(budget),
-                                  settings=settings.to_dict(), limit=limit and limit.value, method=method.__name__))
+        if context.teacher is None: context = dataclasses.replace(context, teacher=teacher_for(model, task, settings, context))
+        _same_search(folder, dict(network=fingerprint(model), teacher=fingerprint(getattr(context.teacher, "teacher", context.teacher)), seed=context.seed,
+                                  task=f"{task.name} {task.data_hash} {task.split_hash}", budget=int(budget), settings=settings.to_dict(),
+                                  limit=limit and limit.value, method=method.__name__))
         points = method(model, int(budget), task, settings, context, folder, limit)
         for p in points: p["name"] = p["folder"].name
         fitting = [p for p in points if p["bytes"] <= budget]

@@ -273,17 +273,17 @@ class Remembered(nn.Module):
     def __init__(self, teacher: nn.Module, # a classifier; is put on the device and into evaluation mode
                  task: Task, # whose train part is answered beforehand, in every turn that augmentation can give it
                  device: torch.device = "cpu",
-                 batch_size: int = 256): # pictures at a time
+                 batch_size: int = 64): # pictures at a time; as many as the cache of a processor likes
         super().__init__()
         self.teacher, self.config, rows = teacher.to(device).eval(), getattr(teacher, "config", {}), task.indices("train")
-        n = math.prod(task.images.shape[1:])
-        self.register_buffer("factors", torch.randint(-2**63, 2**63 - 1, (n,), generator=torch.Generator().manual_seed(0)).to(device))
-        found = []
+        pixels, n = math.prod(task.images.shape[1:]), self.turns(task)*len(rows)
+        self.register_buffer("factors", torch.randint(-2**63, 2**63 - 1, (pixels,), generator=torch.Generator().manual_seed(0)).to(device))
+        keys, answers, at = torch.empty(n, dtype=torch.int64, device=device), torch.empty(n, task.n_classes, device=device), 0
         for k in range(self.turns(task)):
             for part in rows.split(batch_size):
                 x = to_float(turn(task.images[part.to(task.images.device)], k).to(device))
-                found.append((self.keys(x), teacher(x).float()))
-        keys, answers = map(torch.cat, zip(*found))
+                keys[at:at + len(part)], answers[at:at + len(part)] = self.keys(x), teacher(x)
+                at += len(part)
         keys, order = keys.sort()
         self.register_buffer("known", keys); self.register_buffer("answers", answers[order])
 
