@@ -49,7 +49,7 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     recovery: str = "self" # the uncompressed network teaches
     label_smoothing: float = 0.0 # the teacher says how likely the other classes are
     lr: float = 1e-3 # higher than for other recoveries: pruned and 2-bit layers have to learn a lot again
-    float_epochs: int = 0 # of the last training, spent before its weights are put on grids
+    float_share: float = 0.5 # of the epochs of the last training, before its weights are put on grids
     iterations: int = 3 # steps on the way down, each a constant factor smaller
     trial_epochs: int = 1 # of training in each iteration
     trial_share: float = 0.5 # of the training pictures in each iteration
@@ -61,7 +61,8 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     def __post_init__(self):
         RecoverySettings.__post_init__(self); AllocationSettings.__post_init__(self)
         check_rules(self, iterations=(self.iterations >= 1, "at least 1"), trial_epochs=(self.trial_epochs >= 1, "at least 1"),
-                          trial_share=(0 < self.trial_share <= 1, "above 0 and at most 1"))
+                          trial_share=(0 < self.trial_share <= 1, "above 0 and at most 1"),
+                          float_share=(0 <= self.float_share < 1, "0 or more and below 1"))
         self.qat({}, 1)
 
     def qat(self, bits: dict, epochs: int) -> QatSettings:
@@ -95,9 +96,9 @@ def train_plan(model: Classifier, # float, pruned as planned
               ) -> tuple: # the compressed network, and the latent one
     "Train with quantized weights"
     qat, skeleton = settings.qat(bits, epochs), copy.deepcopy(model).cpu()
-    if settings.float_epochs and epochs > settings.float_epochs:
-        first = dataclasses.replace(context, folder=context.folder and context.folder/"float")
-        model, qat = recover(model, task, settings.qat(bits, settings.float_epochs), first, context.teacher), dataclasses.replace(qat, epochs=epochs - settings.float_epochs)
+    if first := int(settings.float_share*epochs):
+        inner = dataclasses.replace(context, folder=context.folder and context.folder/"float")
+        model, qat = recover(model, task, dataclasses.replace(qat, epochs=first), inner, context.teacher), dataclasses.replace(qat, epochs=epochs - first)
     net = recover(prepare_qat(model, task, qat, context), task, qat, context, context.teacher)
     latent = latent_of(net, skeleton)
     for q in after_relu6(net): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
@@ -290,9 +291,12 @@ def fit_budget(model: Classifier, # trained; if it is quantized already, its flo
                       budget_bytes=int(budget), bytes=best["bytes"], val_accuracy=best["val_accuracy"], test_accuracy=test, trials=len(points) - 1,
                       epochs=float(front.epochs.sum()), seconds=round(float(front.seconds.sum()), 1), measured=sum(p.get("measured", 0) for p in points),
                       uncompressed_val_accuracy=before, deciding=round(sum(p.get("deciding", 0) for p in points), 1))
-        path = write_atomic(folder/"model.safetensors", (best["folder"]/"model.safetensors").read_bytes()) if kept else None
-        if kept: write_atomic(folder/"record.json", json.dumps(record)); write_atomic(folder/"front.csv", front.to_csv(index=False))
-        return Result(net, plan_table(size, best["plan"]), front, record, path)
+        plan, path = plan_table(size, best["plan"]), folder/"model.safetensors" if kept else None
+        if kept:
+            write_atomic(path, (best["folder"]/"model.safetensors").read_bytes())
+            for name, text in (("record.json", json.dumps(record)), ("front.csv", front.to_csv(index=False)), ("plan.csv", plan.to_csv(index=False))):
+                write_atomic(folder/name, text)
+        return Result(net, plan, front, record, path)
 
 def _same_search(folder, key):
     "A folder belongs to one search"

@@ -152,7 +152,6 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            latency_ms: float = None,  # also at most so many milliseconds a picture, in 8 bits in onnxruntime on one thread of this machine
            floor: float = None,  # least validation accuracy as a share of the uncompressed network's, such as 0.99
            epochs: int = 4,  # of the last training; a file below a twentieth of the float one repays 10 to 20
-           float_epochs: int = 0,  # so many of them before the weights are quantized
            share: float = 1.,  # of the training pictures to use: less for a first look
            seed: int = 0,  # of order, augmentation and calibration
            split: str = "lightvision",  # lightvision, or author
@@ -165,14 +164,14 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
     from lightvision.export import latency_limit
     from lightvision.runner import sole_owner
     from lightvision.training import Context, fingerprint
-    limit, settings = parse_size(size), BudgetSettings(epochs=epochs, float_epochs=float_epochs)
+    limit, settings = parse_size(size), BudgetSettings(epochs=epochs)
     if not (checkpoint or dataset): raise LightVisionError("nothing to compress; name a trained network with --checkpoint, or a data set to train one with --dataset")
     if not 0 < share <= 1: raise LightVisionError(f"share is {share}: it must be above 0 and at most 1")
     if checkpoint is None: checkpoint = train(dataset, arch, seed=seed, split=split, skip_bad=skip_bad, out=out)
     model, task = trained(checkpoint, dataset, None, split, skip_bad)
     slow = None if latency_ms is None else latency_limit(latency_ms, task)
     limits = f"{limit}{'' if slow is None else f'_{latency_ms:g}ms'}{'' if share == 1 else f'_{share:g}'}"
-    folder = Path(out)/"budget"/f"{task.name}_{model.config['arch']}_{limits}_e{epochs}{f'-{float_epochs}' if float_epochs else ''}_s{seed}_{fingerprint(model)[:8]}"
+    folder = Path(out)/"budget"/f"{task.name}_{model.config['arch']}_{limits}_e{epochs}_s{seed}_{fingerprint(model)[:8]}"
     with sole_owner(folder, wait=0): result = fit_budget(model, fewer(task, share, "share"), limit, settings, Context(seed=seed, folder=folder), floor=floor, limit=slow)
     r = result.record
     print(f"{result.plan.to_string(index=False)}\n\n{show_size(limit)} allowed, {r['bytes']:,} bytes used: "
@@ -321,7 +320,6 @@ def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a
                      methods: list,  # keys of `lightvision.baselines.METHODS`
                      share: float = 1.,  # of the training pictures
                      epochs: int = 4,  # of the last training
-                     float_epochs: int = 0,  # so many of them before the weights are quantized
                      pictures: int = 64,  # on which damage is measured
                      folder="runs/bench",  # where the searches live and resume
                      ):  # the rows of budget.csv
@@ -335,13 +333,13 @@ def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a
     import pandas as pd
     if not checkpoints: raise LightVisionError("nothing to compress; give the model.safetensors of an fp32 Run, or of several seeds")
     if not 0 < share <= 1: raise LightVisionError(f"share is {share}: it must be above 0 and at most 1")
-    budgets, settings, tables = [parse_size(s) for s in sizes], BudgetSettings(epochs=epochs, float_epochs=float_epochs, pictures=pictures), []
+    budgets, settings, tables = [parse_size(s) for s in sizes], BudgetSettings(epochs=epochs, pictures=pictures), []
     for path in map(Path, checkpoints):
+        seed = measures_of(path).get("seed")
+        if seed is None: raise LightVisionError(f"{path.with_name('measures.json')} does not tell the seed of {path.name}; give the checkpoint where its Run left it")
         model, task = trained(path)
         if edits_of(model): raise LightVisionError(f"{path} is compressed already; give the model.safetensors of an fp32 Run")
-        if "seed" not in measures_of(path): raise LightVisionError(f"{path.with_name('measures.json')} does not tell the seed of {path}; give checkpoints where their Runs left them")
-        seed = measures_of(path)["seed"]
-        inner = Path(folder)/f"{path.parent.name}_{share:g}_e{epochs}{f'-{float_epochs}' if float_epochs else ''}_p{pictures}"
+        inner = Path(folder)/f"{path.parent.name}_{share:g}_e{epochs}_p{pictures}"
         with sole_owner(inner, wait=0): tables.append(compare(model, fewer(task, share, "share"), budgets, settings, Context(seed=seed), inner, tuple(methods)))
     return pd.concat(tables, ignore_index=True)
 
@@ -356,7 +354,6 @@ def bench(what: Param("input: our input pipeline against torchvision's ImageFold
           methods: Param("budget: of baic, uniform, uniform_bits, random_search, tpe", str, nargs="+") = ("baic", "uniform", "random_search"),
           share: float = 1.,  # budget: of the training pictures to use
           epochs: int = 4,  # budget: of the last training
-          float_epochs: int = 0,  # budget: so many of them before the weights are quantized
           pictures: int = 64,  # budget: on which damage is measured
           dataset: str = "eurosat",  # input: the task whose images are used
           arch: str = "mobilenetv2_100",  # input: the network that is fed
@@ -380,7 +377,7 @@ def bench(what: Param("input: our input pipeline against torchvision's ImageFold
         from lightvision.instructions import bench_instructions
         table = bench_instructions(files or [])
     elif what == "peer": table = against_peer(files or [], formats)
-    elif what == "budget": table = against_searches(files or [], sizes, methods, share, epochs, float_epochs, pictures)
+    elif what == "budget": table = against_searches(files or [], sizes, methods, share, epochs, pictures)
     else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner, latency, instructions, peer, budget")
     print(table.to_string(index=False))
     if out: print(write_atomic(out, table.to_csv(index=False)))

@@ -126,3 +126,10 @@ def test_the_probe_and_the_search_never_see_validation_or_test(task, context):
     blind = dataclasses.replace(task, images=other)
     seen = [sensitivities(Probe(model, model, size, t, SETTINGS, context), size.full, options) for t in (task, blind)]
     assert all((seen[0][v] == seen[1][v]).all() for v in options)
+
+def test_the_results_page_of_the_evidence(tmp_path):
+    papermill, folder = pytest.importorskip("papermill"), Path(__file__).parent.parent
+    for budget in folder.glob("paper/evidence/*/budget.csv"):
+        nb = papermill.execute_notebook(folder/"nbs/results/budget.ipynb", tmp_path/"budget.ipynb", dict(budget=str(budget)), progress_bar=False)
+        text = "".join(str(output) for cell in nb.cells for output in cell.get("outputs", ()))
+        assert "test accuracy, %" in text and "search / last" in text

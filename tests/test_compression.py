@@ -1,6 +1,7 @@
 """Compression as a user meets it: a plan with recipes, the compress command, and what they say when it cannot be."""
 import json
 import os
+import shutil
 import subprocess
 
 import pandas as pd
@@ -137,10 +138,13 @@ def test_our_file_beside_the_runtimes_own(lightvision, tiny, tmp_path):
     (["export", "--checkpoint", "TRAINED", "--formats", "onnx", "tfl"], ["tfl", "tflite"]),
     (["bench", "budget"], ["fp32 Run"]),
     (["bench", "budget", "TRAINED", "--methods", "magic"], ["magic", "baic"]),
+    (["bench", "budget", "MOVED"], ["measures.json", "where its Run left it"]),
     (["bench", "peer", "TRAINED", "--formats", "ptl"], ["no peer for 'ptl'", "onnx, pte, tflite"]),
 ])
 def test_a_search_that_cannot_be_gets_one_line(refused, tiny, tmp_path, arguments, words):
-    done = refused(*(tiny if a == "TRAINED" else a for a in arguments))
+    moved = tmp_path/"moved.model"  # a copy without the measures beside it
+    if "MOVED" in arguments: shutil.copy(tiny, moved)
+    done = refused(*({"TRAINED": tiny, "MOVED": moved}.get(a, a) for a in arguments))
     lines = [line for line in done.stderr.splitlines() if line.startswith("lightvision: ") and "note: " not in line]
     assert done.returncode == 2 and len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
     for word in words: assert word in lines[0], lines[0]
