@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from conftest import Interrupted, numbers
 from lightvision import training
@@ -50,7 +51,7 @@ def test_every_kind_of_network(task, tmp_path, arch):
     said = predict(model, task, "val", "cpu").logits
     eight = ptq(copy.deepcopy(model), task, PtqSettings(images=40), context_of())
     assert (predict(eight, task, "val", "cpu").logits - said).norm() < 0.5*(said - said.mean(0)).norm() + 0.1*said.norm()
-    two = qat(model, task, QatSettings(bits=2, **BRIEF), context_of())
+    two = qat(model, task, QatSettings(bits=2, floats=16, **BRIEF), context_of())
     bits, graph = {n: m.bits for n, m in quantized_layers(two).items()}, [f"net.{n.target}" for n in two.net.graph.nodes]
     ordered = [bits[n] for n in graph if n in bits]
     assert ordered[0] == ordered[-1] == 8 and 2 in ordered and not any(isinstance(m, torch.nn.BatchNorm2d) for m in two.modules())
@@ -62,6 +63,7 @@ def test_every_kind_of_network(task, tmp_path, arch):
         assert fingerprint(back) == fingerprint(network)
         assert torch.equal(predict(back, task, "val", "cpu").logits, predict(network, task, "val", "cpu").logits)
         sizes.append(path.stat().st_size)
+    assert {k: v.dtype for k, v in load_file(path).items()}["floats"] == torch.float16
     assert sizes[1] < sizes[0] < 1.1*sum(p.numel() for p in small(task, arch).parameters()) + 20_000
 
 
@@ -133,7 +135,6 @@ def test_networks_and_tasks_that_cannot_be(task, trained, tmp_path, case, text):
     if case == "empty": given = dataclasses.replace(task, parts=torch.full_like(task.parts, 1))
     with pytest.raises(LightVisionError) as error:
         if case == "file":
-            from safetensors.torch import load_file, save
             path = save_model(ptq(model, task, settings, context_of()), tmp_path/"model.safetensors")
             from safetensors import safe_open
             with safe_open(path, "pt") as f: metadata = f.metadata()
