@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['layer_map', 'PtqSettings', 'bit_policy', 'calibration_batches', 'set_weight_scales', 'set_activation_ranges',
-           'correct_biases', 'restore_statistics', 'float_form', 'round_floats', 'finish', 'ptq', 'estimate_batch_norm',
-           'QatSettings', 'prepare_qat', 'qat']
+           'correct_biases', 'restore_statistics', 'float_form', 'round_floats', 'snap_biases', 'finish', 'ptq',
+           'estimate_batch_norm', 'QatSettings', 'prepare_qat', 'qat']
 
 # %% ../nbs/04b_quantization.ipynb #b6ee1ecf
 import copy, dataclasses, difflib, math
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from .augment import to_float
 from .data import LightVisionError
 from .distillation import RecoverySettings, keep, recover
-from .graph import activation_quantizers, after_relu6, batch_norms, fold_batch_norm, insert_quantizers, quantized_layers, trace
+from .graph import activation_quantizers, after_relu6, batch_norms, fold_batch_norm, input_scales, insert_quantizers, quantized_layers, trace
 from .models import Classifier, add_edit, editor, edits_of, find_editor, lift
 from .quantizers import BITS, RANGES, QConv2d, check_bits, find_range, find_scales, pack, unpack
 from .recipes import step
@@ -189,6 +189,18 @@ def round_floats(model: Classifier, # with placed grids and folded batch normali
     for q, limit in highest:
         if q.log_scale.item() > limit: q.log_scale.fill_(float(np.nextafter(np.float16(q.log_scale.item()), np.float16(-np.inf))))
 
+# %% ../nbs/04b_quantization.ipynb #03b94629
+@torch.no_grad()
+def snap_biases(model: Classifier, # with placed grids and folded batch normalisation; changed in place
+               ) -> None:
+    "Move every bias to the nearest value that an integer kernel can add"
+    layers = quantized_layers(model)
+    for name, scale in input_scales(model).items():
+        if layers[name].bias is None: continue
+        step = scale*layers[name].scale
+        steps = (layers[name].bias/step).round()
+        layers[name].bias.copy_(torch.where(steps.abs() < 2**30, steps*step, layers[name].bias))
+
 # %% ../nbs/04b_quantization.ipynb #86825b77
 def _checked_policy(model, settings):
     "The bits of each layer; a map that names unknown layers is refused before anything changes"
@@ -210,9 +222,11 @@ def _note(model, settings):
 def finish(model: Classifier, # with placed grids and folded batch normalisation
            settings, # activations and floats
           ) -> Classifier:
-    "Make the network what its file will say: floats of so many bits, weights on their grids, the edit written down"
+    "Make the network what its file will say: floats of so many bits, weights and biases on their grids, the edit written down"
     if settings.floats == 16: round_floats(model)
     for layer in quantized_layers(model).values(): layer.snap(); layer.damping = 0.0
+    snap_biases(model)
+    if settings.floats == 16: round_floats(model) # the biases once more: no kernel's integer changes by it
     _note(model, settings)
     return model.eval()
 

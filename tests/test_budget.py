@@ -102,7 +102,7 @@ def test_every_method_has_the_same_training(task, context, tmp_path):
     (dict(budget=3000), "smallest file"), (dict(budget=10**6, floor=2), "floor"), (dict(budget=10**6, floor=1.0), "lower the floor")])
 def test_what_cannot_be_is_said(task, context, call, words):
     model = small(task, "test_resnet")
-    if call.get("floor") == 1.0: model = fit(model, task, TrainSettings(epochs=4, batch_size=20, lr=6e-3), context); call = dict(call, budget=9000)
+    if call.get("floor") == 1.0: model = fit(model, task, TrainSettings(epochs=4, batch_size=20, lr=6e-3), context); call = dict(call, budget=3600)
     quick = dataclasses.replace(SETTINGS, iterations=1)
     with pytest.raises(LightVisionError, match=words) as e: fit_budget(model, task, settings=quick, context=context, **call)
     assert "\n" not in str(e.value)
