@@ -134,8 +134,9 @@ def visit(folder: Path, # of this visit alone
         nets = train_plan(load_model(folder/"start.safetensors"), bits, fewer(task, share, context.seed, folder.name), settings, inner, epochs)
         for name, net in zip(("model", "latent"), nets): save_model(net.cpu(), folder/f"{name}.safetensors")
         val = evaluate(predict(load_model(folder/"model.safetensors"), task, "val", context.device))["accuracy"]
+        seconds = max(time.perf_counter() - began, sum(row["seconds"] for row in inner.history)) # a training that was interrupted began earlier
         write_atomic(done, json.dumps(dict(bytes=(folder/"model.safetensors").stat().st_size, val_accuracy=val, epochs=epochs*share,
-                                           seconds=time.perf_counter() - began, history=inner.history)))
+                                           seconds=seconds, history=inner.history)))
     point = json.loads(decided.read_text()) | json.loads(done.read_text()) | dict(folder=folder)
     context.history += [dict(row, step=folder.name) for row in point.pop("history")]
     return point | dict(plan=Plan(point.pop("widths"), point.pop("bits")))
