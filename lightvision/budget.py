@@ -23,7 +23,7 @@ from .graph import after_relu6, fold_batch_norm
 from .models import Classifier, load_model, save_model
 from .pruning import remove
 from .quantization import QatSettings, calibration_batches, estimate_batch_norm, finish, float_form, prepare_qat
-from .training import Context, check_rules, evaluate, fingerprint, generator, predict, resolve_device
+from .training import Context, check_rules, evaluate, fingerprint, generator, predict
 
 # %% ../nbs/06a_budget.ipynb #5f1eb5a6
 UNITS = dict(b=1, kb=10**3, mb=10**6, gb=10**9, kib=2**10, mib=2**20, gib=2**30)
@@ -231,7 +231,7 @@ def teacher_for(model: Classifier, # float, uncompressed
     passes = searches*(settings.epochs + settings.iterations*settings.trial_epochs*settings.trial_share)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     if task.view == "photo" or passes <= Remembered.turns(task) or settings.loss in ("hint", "attention") or settings.mixup: return model
-    return Remembered(model, task, resolve_device(context.device))
+    return Remembered(model, task)
 
 # %% ../nbs/06a_budget.ipynb #d593fd9b
 def descend(model: Classifier, # float, uncompressed

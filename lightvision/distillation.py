@@ -269,23 +269,14 @@ def recover(model: nn.Module, # the damaged network, changed in place
 # %% ../nbs/03_distillation.ipynb #5cffef08
 class Remembered(nn.Module):
     "A teacher that looks up its answers to the training pictures; for losses of logits only"
-    @torch.no_grad()
-    def __init__(self, teacher: nn.Module, # a classifier; is put on the device and into evaluation mode
-                 task: Task, # whose train part is answered beforehand, in every turn that augmentation can give it
-                 device: torch.device = "cpu",
+    def __init__(self, teacher: nn.Module, # a classifier
+                 task: Task, # whose train part is answered when the first question comes, in every turn that augmentation can give it
                  batch_size: int = 64): # pictures at a time; as many as the cache of a processor likes
         super().__init__()
-        self.teacher, self.config, rows = teacher.to(device).eval(), getattr(teacher, "config", {}), task.indices("train")
-        pixels, n = math.prod(task.images.shape[1:]), self.turns(task)*len(rows)
-        self.register_buffer("factors", torch.randint(-2**63, 2**63 - 1, (pixels,), generator=torch.Generator().manual_seed(0)).to(device))
-        keys, answers, at = torch.empty(n, dtype=torch.int64, device=device), torch.empty(n, task.n_classes, device=device), 0
-        for k in range(self.turns(task)):
-            for part in rows.split(batch_size):
-                x = to_float(turn(task.images[part.to(task.images.device)], k).to(device))
-                keys[at:at + len(part)], answers[at:at + len(part)] = self.keys(x), teacher(x)
-                at += len(part)
-        keys, order = keys.sort()
-        self.register_buffer("known", keys); self.register_buffer("answers", answers[order])
+        self.teacher, self.config, self.task, self.batch_size = teacher, getattr(teacher, "config", {}), task, batch_size
+        pixels = math.prod(task.images.shape[1:])
+        self.register_buffer("factors", torch.randint(-2**63, 2**63 - 1, (pixels,), generator=torch.Generator().manual_seed(0)), persistent=False)
+        for name in ("known", "answers"): self.register_buffer(name, None, persistent=False)
 
     @staticmethod
     def turns(task) -> int:
@@ -294,7 +285,23 @@ class Remembered(nn.Module):
 
     def keys(self, x): return (x.permute(0, 2, 3, 1).flatten(1)*255).round().long().mul_(self.factors).sum(1) # wraps around, as a hash may
 
+    @torch.no_grad()
+    def fill(self):
+        "Answer every picture in every turn"
+        task, device, at = self.task, self.factors.device, 0
+        rows, self.teacher = task.indices("train"), self.teacher.eval()
+        n = self.turns(task)*len(rows)
+        keys, answers = torch.empty(n, dtype=torch.int64, device=device), torch.empty(n, task.n_classes, device=device)
+        for k in range(self.turns(task)):
+            for part in rows.split(self.batch_size):
+                x = to_float(turn(task.images[part.to(task.images.device)], k).to(device))
+                keys[at:at + len(part)], answers[at:at + len(part)] = self.keys(x), self.teacher(x)
+                at += len(part)
+        self.known, order = keys.sort()
+        self.answers = answers[order]
+
     def forward(self, x): # float [B, 3, H, W] in [0, 1] -> logits [B, classes]
+        if self.known is None: self.fill()
         keys = self.keys(x)
         at = torch.searchsorted(self.known, keys).clamp_(max=len(self.known) - 1)
         return self.answers[at] if bool((self.known[at] == keys).all()) else self.teacher(x)
