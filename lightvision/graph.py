@@ -226,7 +226,7 @@ def input_scales(model: Classifier) -> dict: # name of a layer -> scale of the q
         if not isinstance(_module(model.net, node), (QConv2d, QLinear)): continue
         source = node.args[0]
         while not isinstance(_module(model.net, source), Quantizer): source = source.args[0] # an identity may stand in between
-        found[f"net.{node.target}"] = float(_module(model.net, source).scale)
+        found[f"net.{node.target}"] = _module(model.net, source).scale.item()
     return found
 
 # %% ../nbs/04a_graph.ipynb #9df4be2c
