@@ -158,7 +158,7 @@ def compare(model, # trained
     for name in methods:
         if name not in METHODS: raise LightVisionError(f"unknown method {name!r}: use {', '.join(METHODS)}")
     if context.teacher is None and not edits_of(model):
-        context = dataclasses.replace(context, teacher=teacher_for(model, task, settings, context, len(budgets)*len(methods))) # one for all
+        context = dataclasses.replace(context, teacher=teacher_for(model, task, settings, len(budgets)*len(methods))) # one for all
     for budget in budgets:
         for name in methods:
             inner = folder and Path(folder)/f"{name}-{budget}-seed{context.seed}"

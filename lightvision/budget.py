@@ -224,7 +224,7 @@ def front_table(points: list # of `visit`
 
 # %% ../nbs/06a_budget.ipynb #1c195ee2
 def teacher_for(model: Classifier, # float, uncompressed
-                task, settings, context, # epochs and iterations; device
+                task, settings, # epochs and iterations
                 searches: int = 1, # that it will teach
                ) -> torch.nn.Module:
     "The uncompressed network as a teacher; one that remembers, if that is less work"
@@ -273,7 +273,7 @@ def fit_budget(model: Classifier, # trained; if it is quantized already, its flo
         kept = folder or context.folder
         folder = Path(kept or scratch)
         model = float_form(copy.deepcopy(model), task, settings.qat({}, 1), context).cpu().eval()
-        if context.teacher is None: context = dataclasses.replace(context, teacher=teacher_for(model, task, settings, context))
+        if context.teacher is None: context = dataclasses.replace(context, teacher=teacher_for(model, task, settings))
         _same_search(folder, dict(network=fingerprint(model), teacher=fingerprint(getattr(context.teacher, "teacher", context.teacher)), seed=context.seed,
                                   task=f"{task.name} {task.data_hash} {task.split_hash}", budget=int(budget), settings=settings.to_dict(),
                                   limit=limit and limit.value, method=method.__name__))

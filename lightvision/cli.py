@@ -151,7 +151,7 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            checkpoint: str = None,  # a trained model.safetensors to compress
            latency_ms: float = None,  # also at most so many milliseconds a picture, in 8 bits in onnxruntime on one thread of this machine
            floor: float = None,  # least validation accuracy as a share of the uncompressed network's, such as 0.99
-           epochs: int = 4,  # of the last training; a file below a twentieth of the float one repays 10 to 20
+           epochs: int = 4,  # of the last training; 8 for a file far below a twentieth of the float one
            share: float = 1.,  # of the training pictures to use: less for a first look
            seed: int = 0,  # of order, augmentation and calibration
            split: str = "lightvision",  # lightvision, or author
