@@ -128,6 +128,7 @@ def take_turn(
     use,              # (x, y) -> None: what is done with a batch
     seconds: float,   # length of the timed window
     wait=lambda: None, # until the device is done
+    between=lambda: None, # called before each batch, and may raise
 ) -> tuple: # images a second, and seconds until the first batch
     "One turn of one contestant."
     begin = time.perf_counter()
@@ -139,6 +140,7 @@ def take_turn(
         for window in (seconds/4, seconds): # the first window only warms up
             n, begin = 0, time.perf_counter()
             while not n or time.perf_counter() - begin < window:
+                between()
                 x, y = next(stream)
                 use(x, y)
                 n += len(y)
@@ -166,12 +168,18 @@ def training_step(
 # %% ../nbs/07_benchmarks.ipynb #46dc44de
 @contextlib.contextmanager
 def scratch_folder():
-    "A temporary folder that is removed also when the program is asked to end."
-    def leave(number, frame): raise SystemExit(128 + number)
+    "A temporary folder, removed also when the program is asked to end, and a function that ends it then."
+    asked, owner = [], os.getpid()
+    def leave(number, frame):
+        asked.append(number)
+        if os.getpid() != owner: os._exit(128 + number) # a process just forked
+    def end_if_asked():
+        if asked: raise SystemExit(128 + asked[0])
     main = threading.current_thread() is threading.main_thread() # only there may signals be handled
     before = signal.signal(signal.SIGTERM, leave) if main else None
     try:
-        with tempfile.TemporaryDirectory(prefix="lightvision-") as folder: yield Path(folder)
+        with tempfile.TemporaryDirectory(prefix="lightvision-") as folder: yield Path(folder), end_if_asked
+        end_if_asked()
     finally:
         if main: signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
@@ -192,15 +200,16 @@ def input_rounds(
     uses = dict(training=training_step(model, settings, device), alone=lambda x, y: None)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     rows, loaded, args = [], on_device(task, device), dict(batch_size=settings.batch_size, device=device)
-    with scratch_folder() as folder, torch.backends.cudnn.flags(deterministic=True):
+    with scratch_folder() as (folder, end_if_asked), torch.backends.cudnn.flags(deterministic=True):
         original_files(dataset, task, folder)
+        turn = partial(take_turn, wait=wait, between=end_if_asked)
         inputs = {BARE: partial(resident, loaded, **args), OURS: partial(ours, loaded, **args)}
         for n in sorted({0, workers}): inputs[f"ImageFolder, {n} workers"] = partial(image_folder, folder, n, task, **args)
         plan = [(name, "training") for name in inputs] + [(name, "alone") for name in inputs if name != BARE]
-        for name, use in plan: take_turn(inputs[name], uses[use], 0, wait) # the first use of anything is slow
+        for name, use in plan: turn(inputs[name], uses[use], 0) # the first use of anything is slow
         for k in range(rounds):
             for name, use in plan[::-1 if k % 2 else 1]:
-                rate, first = take_turn(inputs[name], uses[use], seconds/rounds, wait)
+                rate, first = turn(inputs[name], uses[use], seconds/rounds)
                 rows.append(dict(round=k, input=name, use=use, rate=rate, first=first))
     return pd.DataFrame(rows)
 

@@ -77,10 +77,10 @@ def test_a_folder_of_photos_is_measured(photos, capsys):
 def test_nothing_stays_behind_after_an_interruption(photos, monkeypatch, error):
     real, calls = benchmarks.take_turn, []
 
-    def fails(start, use, seconds, wait):
+    def fails(start, use, seconds, **more):
         calls.append(start)
         def stop(x, y): raise error
-        return real(start, stop if len(calls) == 4 else use, seconds, wait) # the fourth is fed by worker processes
+        return real(start, stop if len(calls) == 4 else use, seconds, **more) # the fourth is fed by worker processes
     monkeypatch.setattr(benchmarks, "take_turn", fails)
     with pytest.raises(error): bench_input(photos, NET, batch_size=4, seconds=0.1, workers=2, rounds=2)
     assert calls[-1].func is image_folder and len(calls) == 4
