@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'COLUMNS', 'uniform_plan', 'widest', 'Repair', 'train_best', 'uniform_bits', 'uniform', 'measured_search',
-           'random_search', 'tpe', 'compare', 'hypervolume', 'plot_methods']
+           'random_search', 'tpe', 'stepwise', 'compare', 'hypervolume', 'plot_methods']
 
 # %% ../nbs/06b_baselines.ipynb #8f902f89
 import dataclasses, json, math
@@ -75,16 +75,15 @@ def train_best(plans: list, # best first
                model, task, settings, context, folder,
                probe: Probe) -> list: # points of `visit`
     "Train the first plans for a little, and the best of them for long"
-    points = []
-    for i in range(settings.iterations):
-        plan = plans[i % len(plans)]
-        def make():
-            if i >= len(plans): return load_model(points[i - len(plans)]["folder"]/"latent.safetensors"), plan, dict(measured=0)
-            return cut(model, probe, plan), plan, dict(divergence=probe(plan), measured=probe.count if i == 0 else 0)
+    points, n = [], len(plans)
+    def first(plan): return cut(model, probe, plan), plan, dict(divergence=probe(plan), measured=0 if points else probe.count)
+    def further(p): return load_model(p["folder"]/"latent.safetensors"), p["plan"], dict(divergence=p["divergence"], measured=0)
+    for i in range(settings.iterations - 1):
+        make = lambda: first(plans[i]) if i < n else further(points[i - n])
         points.append(visit(folder/f"trial{i + 1}", make, task, settings, context, settings.trial_epochs, settings.trial_share))
-    best = max(points[-len(plans):], key=lambda p: p["val_accuracy"])
-    return points + [visit(folder/"last", lambda: (load_model(best["folder"]/"latent.safetensors"), best["plan"], dict(measured=0)),
-                           task, settings, context, settings.epochs)]
+    best = max(points[-n:], key=lambda p: p["val_accuracy"], default=None)
+    points.append(visit(folder/"untrained", lambda: further(best) if best else first(plans[0]), task, settings, context, 0))
+    return points + [visit(folder/"last", lambda: further(points[-1]), task, settings, context, settings.epochs)]
 
 def uniform_bits(model, budget, task, settings, context, folder, limit=None): # as `descend`
     "The same bits everywhere, nothing removed"
@@ -141,7 +140,11 @@ def tpe(model, budget, task, settings, context, folder, limit=None): # as `desce
         return {v: trial.suggest_int("/".join(v), 0, len(o) - 1) for v, o in options.items()}, lambda damage: study.tell(trial, damage)
     return measured_search(suggest, model, budget, task, settings, context, folder)
 
-METHODS = dict(baic=descend, uniform_bits=uniform_bits, uniform=uniform, random_search=random_search, tpe=tpe)
+def stepwise(model, budget, task, settings, context, folder, limit=None): # as `descend`
+    "BAIC in three iterations"
+    return descend(model, budget, task, dataclasses.replace(settings, iterations=3), context, folder, limit)
+
+METHODS = dict(baic=descend, uniform_bits=uniform_bits, uniform=uniform, random_search=random_search, tpe=tpe, stepwise=stepwise)
 
 # %% ../nbs/06b_baselines.ipynb #6acab58d
 COLUMNS = ["task", "arch", "seed", "method", "budget_bytes", "bytes", "val_accuracy", "test_accuracy", "trials", "epochs", "seconds", "measured",
@@ -190,7 +193,7 @@ def plot_methods(table: pd.DataFrame, # of `compare`, one or several seeds of on
                  note: str = ""): # such as "synthetic pictures"
     "Accuracy by bytes for each method; bars span the seeds"
     fig, ax = plt.subplots(figsize=(6.6, 3), dpi=80, layout="constrained")
-    styles = zip(METHODS, ("#0173b2", "#949494", "#de8f05", "#029e73", "#cc78bc"), "osD^v")
+    styles = zip(METHODS, ("#0173b2", "#949494", "#de8f05", "#029e73", "#cc78bc", "#ca9161"), "osD^vP")
     for name, colour, marker in styles:
         rows = table[(table.method == name) & table.bytes.notna()]
         if not len(rows): continue

@@ -320,7 +320,7 @@ def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a
                      methods: list,  # keys of `lightvision.baselines.METHODS`
                      share: float = 1.,  # of the training pictures
                      epochs: int = 4,  # of the last training
-                     pictures: int = 64,  # on which damage is measured
+                     pictures: int = 128,  # on which damage is measured
                      folder="runs/bench",  # where the searches live and resume
                      ):  # the rows of budget.csv
     "BAIC beside simpler searches with equal trials and epochs."
@@ -354,7 +354,7 @@ def bench(what: Param("input: our input pipeline against torchvision's ImageFold
           methods: Param("budget: of baic, uniform, uniform_bits, random_search, tpe", str, nargs="+") = ("baic", "uniform", "random_search"),
           share: float = 1.,  # budget: of the training pictures to use
           epochs: int = 4,  # budget: of the last training
-          pictures: int = 64,  # budget: on which damage is measured
+          pictures: int = 128,  # budget: on which damage is measured
           dataset: str = "eurosat",  # input: the task whose images are used
           arch: str = "mobilenetv2_100",  # input: the network that is fed
           batch_size: int = 64,  # input: images a step

@@ -42,7 +42,7 @@ def test_file_fits_and_computes_what_the_search_saw(task, context, tmp_path, kin
     assert {n: m.weight.numel() for n, m in quantized_layers(net).items()} == dict(zip(result.plan.layer, result.plan.weights))
     chosen = json.loads((tmp_path/"last"/"plan.json").read_text())
     assert size(Plan(chosen["widths"], chosen["bits"])) == result.record["bytes"] # to the byte
-    assert result.record["epochs"] == SETTINGS.epochs + SETTINGS.iterations*SETTINGS.trial_epochs*SETTINGS.trial_share
+    assert result.record["epochs"] == SETTINGS.epochs + (SETTINGS.iterations - 1)*SETTINGS.trial_epochs*SETTINGS.trial_share
 
 def made_up_damage(options):
     "Nothing for the costliest option, more for each cheaper one."
