@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Plan', 'AllocationSettings', 'FileSize', 'shapes_for', 'edits_for', 'width_options', 'options_of', 'plan_of',
-           'smallest', 'Probe', 'sensitivities', 'plot_sensitivity', 'fisher_estimates', 'choose', 'tables_of',
-           'best_plan']
+           'smallest', 'Probe', 'sensitivities', 'plot_sensitivity', 'fisher_estimates', 'silent', 'choose',
+           'tables_of', 'best_plan']
 
 # %% ../nbs/06_allocation.ipynb #77e7dd38
-import copy, dataclasses, json, math
+import copy, ctypes, dataclasses, json, math, os, sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np, torch
@@ -277,6 +278,19 @@ def fisher_estimates(probe: Probe,
             sums[key] = sums.get(key, 0.0) + step**2/2/min(pictures, len(probe.x))
     return {v: np.maximum.accumulate(np.array([sums.get((v, o), 0.0) for o in values])) for v, values in options.items()}
 
+# %% ../nbs/06_allocation.ipynb #0d586dfa
+@contextmanager
+def silent():
+    "Nothing is printed, not even by C: HiGHS 1.12 prints a forgotten line of its authors, whatever its options say"
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try: yield
+    finally:
+        if os.name == "posix": ctypes.CDLL(None).fflush(None) # what C still holds back
+        os.dup2(kept, 1)
+        for f in (kept, nowhere): os.close(f)
+
 # %% ../nbs/06_allocation.ipynb #21b5845d
 def choose(options: dict, # variable -> values
            damage: dict, # variable -> damage of each value
@@ -303,8 +317,8 @@ def choose(options: dict, # variable -> values
     for parts in spent: row(*map(np.concatenate, zip(*parts)), -np.inf, 1)
     i, j, a = (np.concatenate(c) for c in zip(*entries))
     cost = np.concatenate([np.concatenate([damage[v] for v in options]), np.zeros(n - binary)])
-    found = optimize.milp(cost, integrality=np.arange(n) < binary, bounds=optimize.Bounds(0, 1), options=dict(mip_rel_gap=1e-4),
-                          constraints=optimize.LinearConstraint(sparse.csr_array((a, (i, j)), shape=(len(low), n)), low, high))
+    with silent(): found = optimize.milp(cost, integrality=np.arange(n) < binary, bounds=optimize.Bounds(0, 1), options=dict(mip_rel_gap=1e-4),
+                                         constraints=optimize.LinearConstraint(sparse.csr_array((a, (i, j)), shape=(len(low), n)), low, high))
     return None if found.x is None else {v: int(found.x[first[v]:first[v] + k].argmax()) for v, k in zip(options, sizes)}
 
 # %% ../nbs/06_allocation.ipynb #3e1ca4bf

@@ -172,7 +172,8 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
     slow = None if latency_ms is None else latency_limit(latency_ms, task)
     limits = f"{limit}{'' if slow is None else f'_{latency_ms:g}ms'}{'' if share == 1 else f'_{share:g}'}"
     folder = Path(out)/"budget"/f"{task.name}_{model.config['arch']}_{limits}_e{epochs}_s{seed}_{fingerprint(model)[:8]}"
-    with sole_owner(folder, wait=0): result = fit_budget(model, fewer(task, share, "share"), limit, settings, Context(seed=seed, folder=folder), floor=floor, limit=slow)
+    with sole_owner(folder, wait=0): result = fit_budget(model, fewer(task, share, "share"), limit, settings,
+                                                                     Context(seed=seed, folder=folder, progress=sys.stderr.isatty()), floor=floor, limit=slow)
     r = result.record
     print(f"{result.plan.to_string(index=False)}\n\n{show_size(limit)} allowed, {r['bytes']:,} bytes used: "
           f"validation accuracy {r['uncompressed_val_accuracy']:.4f} -> {r['val_accuracy']:.4f}, "
@@ -323,7 +324,7 @@ def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a
                      pictures: int = 128,  # on which damage is measured
                      folder="runs/bench",  # where the searches live and resume
                      ):  # the rows of budget.csv
-    "BAIC beside simpler searches with equal trials and epochs."
+    "BAIC beside simpler searches with equal training."
     from lightvision.baselines import compare
     from lightvision.budget import BudgetSettings, fewer, parse_size
     from lightvision.data import LightVisionError
@@ -340,7 +341,7 @@ def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a
         model, task = trained(path)
         if edits_of(model): raise LightVisionError(f"{path} is compressed already; give the model.safetensors of an fp32 Run")
         inner = Path(folder)/f"{path.parent.name}_{share:g}_e{epochs}_p{pictures}"
-        with sole_owner(inner, wait=0): tables.append(compare(model, fewer(task, share, "share"), budgets, settings, Context(seed=seed), inner, tuple(methods)))
+        with sole_owner(inner, wait=0): tables.append(compare(model, fewer(task, share, "share"), budgets, settings, Context(seed=seed, progress=sys.stderr.isatty()), inner, tuple(methods)))
     return pd.concat(tables, ignore_index=True)
 
 # %% ../nbs/12_cli.ipynb #71f55d61

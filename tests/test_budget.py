@@ -1,10 +1,10 @@
 "The byte budget as a whole: networks of several kinds, interruption by a kill, exactness of the cost model, and wrong input"
-import dataclasses, json, os, signal, subprocess, sys, time
+import ctypes, dataclasses, json, os, signal, subprocess, sys, time
 from pathlib import Path
 
 import numpy as np, pytest, torch
 
-from lightvision.allocation import FileSize, Plan, Probe, best_plan, options_of, sensitivities, smallest
+from lightvision.allocation import FileSize, Plan, Probe, best_plan, options_of, sensitivities, silent, smallest
 from lightvision.baselines import METHODS, compare, hypervolume
 from lightvision.budget import BudgetSettings, fit_budget, parse_size
 from lightvision.data import LightVisionError
@@ -112,6 +112,12 @@ def test_another_search_in_the_same_folder_is_refused(task, context, tmp_path):
     quick = dataclasses.replace(SETTINGS, iterations=1)
     fit_budget(model, task, 100_000, quick, context, folder=tmp_path)
     with pytest.raises(LightVisionError, match="another search.*budget"): fit_budget(model, task, 90_000, quick, context, folder=tmp_path)
+
+def test_a_solver_that_prints_is_not_heard(capfd):
+    printf = ctypes.CDLL(None).printf
+    with silent(): printf(b"forgotten line\n")
+    printf(b"after\n"); ctypes.CDLL(None).fflush(None)
+    assert capfd.readouterr().out == "after\n"
 
 @pytest.mark.parametrize("text", ["", "big", "-1KB", "1.2.3MB", "10 XB", "0"])
 def test_sizes_that_are_none(text):
