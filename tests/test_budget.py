@@ -42,6 +42,8 @@ def test_file_fits_and_computes_what_the_search_saw(task, context, tmp_path, kin
     assert {n: m.weight.numel() for n, m in quantized_layers(net).items()} == dict(zip(result.plan.layer, result.plan.weights))
     chosen = json.loads((tmp_path/"last"/"plan.json").read_text())
     assert size(Plan(chosen["widths"], chosen["bits"])) == result.record["bytes"] # to the byte
+    fitting = result.front[result.front.bytes <= budget]
+    assert fitting.epochs.min() == 0 and result.record["val_accuracy"] == fitting.val_accuracy.max() # one was not trained, and may be the best
     assert result.record["epochs"] == SETTINGS.epochs + (SETTINGS.iterations - 1)*SETTINGS.trial_epochs*SETTINGS.trial_share
 
 def made_up_damage(options):
