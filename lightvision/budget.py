@@ -175,6 +175,7 @@ def decide(model: Classifier, # float, from the last iteration
         if chosen is None: raise LightVisionError(f"no plan has {show_size(budget)}" + (f" and keeps the limit of {limit.value:g}" if limit else "")
                                                   + ": allow more, or fewer iterations")
         pruned, notes = cut(model, probe, chosen), dict(divergence=probe(chosen), measured=probe.count, deciding=time.perf_counter() - began)
+        notes["damage"] = [[*v, o, float(d)] for v, values in options.items() for o, d in zip(values, damage[v])]
         value = limit.measure(copy.deepcopy(pruned)) if limit else 0
         if not limit or value <= limit.value: return pruned, chosen, dict(notes, **({"limited": value} if limit else {}))
         macs = 0.98*size.macs(chosen)*limit.value/value
@@ -211,6 +212,7 @@ class Result:
     front: pd.DataFrame # every point that was visited
     record: dict # a row of budget.csv, and more
     path: Path # the file; None without a folder
+    damage: pd.DataFrame # what each single change does, as measured first: kind, name, option, nats; None if the method does not measure that
 
 def plan_table(size: FileSize, # of the uncompressed network
                plan: Plan, # what was chosen
@@ -303,11 +305,13 @@ def fit_budget(model: Classifier, # trained; if it is quantized already, its flo
                       epochs=float(front.epochs.sum()), seconds=round(float(front.seconds.sum()), 1), measured=sum(p.get("measured", 0) for p in points),
                       uncompressed_val_accuracy=before, deciding=round(sum(p.get("deciding", 0) for p in points), 1))
         plan, path = plan_table(size, best["plan"]), folder/"model.safetensors" if kept else None
+        damage = pd.DataFrame(points[0]["damage"], columns=["kind", "name", "option", "nats"]) if "damage" in points[0] else None
         if kept:
             write_atomic(path, (best["folder"]/"model.safetensors").read_bytes())
-            for name, text in (("record.json", json.dumps(record)), ("front.csv", front.to_csv(index=False)), ("plan.csv", plan.to_csv(index=False))):
-                write_atomic(folder/name, text)
-        return Result(net, plan, front, record, path)
+            for name, table in dict(front=front, plan=plan, damage=damage).items():
+                if table is not None: write_atomic(folder/f"{name}.csv", table.to_csv(index=False))
+            write_atomic(folder/"record.json", json.dumps(record))
+        return Result(net, plan, front, record, path, damage)
 
 def _same_search(folder, key):
     "A folder belongs to one search"
