@@ -123,7 +123,9 @@ def test_two_studies_in_one_folder_do_not_mix(plan, tmp_path, lightvision):
     path, out = plan(epochs=4), tmp_path/"out"
     first = start("study", path, "--out", out, cwd=tmp_path)
     wait_for(lambda: runs(out), what="the first Run")
+    first.send_signal(signal.SIGSTOP) # on a busy machine it could be done before the second has started
     second = lightvision("study", path, "--out", out)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2 and "another process is working" in second.stderr
     assert first.wait(200) == 0
     complete(out)
