@@ -14,10 +14,10 @@ import numpy as np, pandas as pd
 from matplotlib import pyplot as plt
 
 from .allocation import FileSize, Plan, Probe, options_of, plan_of, tables_of
-from .budget import BudgetSettings, check_budget, cut, descend, fit_budget, show_size, teacher_for, visit
+from .budget import BudgetSettings, check_budget, cut, descend, fit_budget, further, show_size, teacher_for, visit
 from .data import LightVisionError
 from .folders import write_atomic
-from .models import edits_of, load_model
+from .models import edits_of
 from .pruning import grain
 from .quantization import bit_policy
 from .quantizers import BITS
@@ -77,7 +77,6 @@ def train_best(plans: list, # best first
     "Train the first plans for a little, and the best of them for long"
     points, n = [], len(plans)
     def first(plan): return cut(model, probe, plan), plan, dict(divergence=probe(plan), measured=0 if points else probe.count)
-    def further(p): return load_model(p["folder"]/"latent.safetensors"), p["plan"], dict(divergence=p["divergence"], measured=0)
     for i in range(settings.iterations - 1):
         make = lambda: first(plans[i]) if i < n else further(points[i - n])
         points.append(visit(folder/f"trial{i + 1}", make, task, settings, context, settings.trial_epochs, settings.trial_share))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'parse_size', 'show_size', 'BudgetSettings', 'rate_for', 'cut', 'latent_of', 'train_plan', 'fewer', 'visit',
-           'Limit', 'decide', 'check_budget', 'Result', 'plan_table', 'front_table', 'teacher_for', 'descend',
-           'fit_budget', 'plot_plan']
+           'further', 'Limit', 'decide', 'check_budget', 'Result', 'plan_table', 'front_table', 'teacher_for',
+           'descend', 'fit_budget', 'plot_plan']
 
 # %% ../nbs/06a_budget.ipynb #d2ec9ad8
 import copy, dataclasses, json, math, re, tempfile, time
@@ -75,7 +75,7 @@ def rate_for(divergence: float, # what a plan does to the answers, in nats
              settings: BudgetSettings, # lr
             ) -> float: # peak learning rate, at most lr
     "A rate that suits the damage"
-    return settings.lr*min(1, math.sqrt(divergence))
+    return settings.lr*min(1, math.sqrt(max(divergence, 1e-6))) # none at all is no rate for an optimizer
 
 # %% ../nbs/06a_budget.ipynb #316a2bfc
 def cut(model: Classifier, # float; stays as it is
@@ -139,7 +139,7 @@ def visit(folder: Path, # of this visit alone
         write_atomic(decided, json.dumps(dict(notes, **dataclasses.asdict(plan))))
     if not done.exists():
         plan, inner = json.loads(decided.read_text()), dataclasses.replace(context, folder=folder, history=[])
-        suited = dataclasses.replace(settings, lr=rate_for(max(plan["divergence"], 1e-6), settings))
+        suited = dataclasses.replace(settings, lr=rate_for(plan["divergence"], settings))
         nets = train_plan(load_model(folder/"start.safetensors"), plan["bits"], fewer(task, share, context.seed, folder.name), suited, inner, epochs)
         for name, net in zip(("model", "latent"), nets): save_model(net.cpu(), folder/f"{name}.safetensors")
         val = evaluate(predict(load_model(folder/"model.safetensors"), task, "val", context.device))["accuracy"]
@@ -149,6 +149,11 @@ def visit(folder: Path, # of this visit alone
     point = json.loads(decided.read_text()) | json.loads(done.read_text()) | dict(folder=folder)
     context.history += [dict(row, step=folder.name) for row in point.pop("history")]
     return point | dict(plan=Plan(point.pop("widths"), point.pop("bits")))
+
+def further(point: dict, # of `visit`
+           ) -> tuple: # float network, plan, notes: for the next `visit`
+    "Go on with the same plan from where training left the weights"
+    return load_model(point["folder"]/"latent.safetensors"), point["plan"], dict(divergence=point["divergence"], measured=0)
 
 # %% ../nbs/06a_budget.ipynb #3032ab11
 @dataclass(frozen=True)
@@ -170,12 +175,12 @@ def decide(model: Classifier, # float, from the last iteration
     here = Plan(size.full.widths, plan.bits if plan else size.full.bits)
     probe = Probe(model, teacher, size, task, settings, context)
     damage, macs = sensitivities(probe, here, options), math.inf
+    kept = [[*v, o, float(d)] for v, values in options.items() for o, d in zip(values, damage[v])]
     for _ in range(8):
         chosen = best_plan(size, options, damage, budget, macs)
         if chosen is None: raise LightVisionError(f"no plan has {show_size(budget)}" + (f" and keeps the limit of {limit.value:g}" if limit else "")
                                                   + ": allow more, or fewer iterations")
-        pruned, notes = cut(model, probe, chosen), dict(divergence=probe(chosen), measured=probe.count, deciding=time.perf_counter() - began)
-        notes["damage"] = [[*v, o, float(d)] for v, values in options.items() for o, d in zip(values, damage[v])]
+        pruned, notes = cut(model, probe, chosen), dict(divergence=probe(chosen), measured=probe.count, deciding=time.perf_counter() - began, damage=kept)
         value = limit.measure(copy.deepcopy(pruned)) if limit else 0
         if not limit or value <= limit.value: return pruned, chosen, dict(notes, **({"limited": value} if limit else {}))
         macs = 0.98*size.macs(chosen)*limit.value/value
@@ -253,7 +258,7 @@ def descend(model: Classifier, # float, uncompressed
     "One iteration or several down to the budget, then the last training"
     size = check_budget(model, budget, task, settings, context, limit)
     points, start, plan, n, goal = [], size(size.full), None, settings.iterations, budget
-    def now(): return load_model(points[-1]["folder"]/"latent.safetensors") if points else model
+    def now(): return further(points[-1])[0] if points else model
     while len(points) < n or points[-1]["bytes"] > budget:
         if len(points) >= n: goal -= points[-1]["bytes"] - budget
         i = min(len(points) + 1, n)
@@ -263,8 +268,7 @@ def descend(model: Classifier, # float, uncompressed
         make = lambda: decide(now(), plan, size.full.widths, aim, task, settings, context, model, inner)
         points.append(visit(folder/f"iteration{len(points) + 1}", make, task, settings, context, *training))
         plan = points[-1]["plan"]
-    make = lambda: (now(), plan, dict(divergence=points[-1]["divergence"], measured=0))
-    return points + [visit(folder/"last", make, task, settings, context, settings.epochs)]
+    return points + [visit(folder/"last", lambda: further(points[-1]), task, settings, context, settings.epochs)]
 
 # %% ../nbs/06a_budget.ipynb #12d3a911
 def fit_budget(model: Classifier, # trained; if it is quantized already, its float form is used

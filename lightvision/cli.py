@@ -352,7 +352,7 @@ def bench(what: Param("input: our input pipeline against torchvision's ImageFold
                        "ones; budget: model.safetensors of fp32 Runs, one a seed", str, nargs="*", opt=False) = None,
           sizes: Param("budget: what the file may hold", str, nargs="+") = ("1MB", "500KB", "250KB", "100KB"),
           formats: Param("peer: of onnx, tflite, pte", str, nargs="+") = ("onnx",),
-          methods: Param("budget: of baic, uniform, uniform_bits, random_search, tpe", str, nargs="+") = ("baic", "uniform", "random_search"),
+          methods: Param("budget: of baic, uniform, uniform_bits, random_search, tpe, stepwise", str, nargs="+") = ("baic", "uniform", "random_search"),
           share: float = 1.,  # budget: of the training pictures to use
           epochs: int = 4,  # budget: of the last training
           pictures: int = 128,  # budget: on which damage is measured
