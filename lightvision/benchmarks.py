@@ -34,7 +34,7 @@ from .data import PARTS, LightVisionError, Task
 from .folders import find_items, list_files, reader
 from .models import create_model
 from .tasks import find_archive, get_task
-from .training import TrainSettings, batches, cross_entropy, make_optimizer, on_device, resolve_device, use_bf16
+from .training import TrainSettings, batches, cross_entropy, deterministic_cudnn, make_optimizer, on_device, resolve_device, use_bf16
 
 # %% ../nbs/07_benchmarks.ipynb #d36624cd
 def pick(
@@ -200,7 +200,7 @@ def input_rounds(
     uses = dict(training=training_step(model, settings, device), alone=lambda x, y: None)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     rows, loaded, args = [], on_device(task, device), dict(batch_size=settings.batch_size, device=device)
-    with scratch_folder() as (folder, end_if_asked), torch.backends.cudnn.flags(deterministic=True):
+    with scratch_folder() as (folder, end_if_asked), deterministic_cudnn():
         original_files(dataset, task, folder)
         turn = partial(take_turn, wait=wait, between=end_if_asked)
         inputs = {BARE: partial(resident, loaded, **args), OURS: partial(ours, loaded, **args)}

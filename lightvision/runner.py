@@ -38,7 +38,7 @@ from .folders import write_atomic
 from .latency import machine, machine_lock
 from .models import create_model, load_model, save_model
 from .recipes import Recipe
-from .study import POOL, ModelPlan, Plan, Run, code_hash, expand, load_task, needs_teacher
+from .study import POOL, DataSource, ModelPlan, Plan, Run, code_hash, expand, load_task, needs_teacher
 from .training import Context, TrainSettings, batches, evaluate, history_table, predict, resolve_device, use_bf16
 
 # %% ../nbs/11a_runner.ipynb #08709210
@@ -94,6 +94,7 @@ def close_run(run: Run,  # what was done
     folder, history = Path(folder), history_table(context.history)
     validation, test = evaluate(predict(model, task, "val")), evaluate(predictions)
     save_model(model, folder/"model.safetensors")
+    DataSource.of(run, task).write(folder/"model.safetensors")
     write_atomic(folder/"history.csv", history.to_csv(index=False))
     save_predictions(folder/"predictions.npz", predictions)
     measures = dict(

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'STEP_MODULES', 'POOL', 'RELEVANT', 'ELSEWHERE', 'ModelPlan', 'Plan', 'strict', 'recipes_of',
-           'step_settings', 'needs_teacher', 'check_plan', 'load_plan', 'code_hash', 'Run', 'load_task', 'expand']
+           'step_settings', 'needs_teacher', 'check_plan', 'load_plan', 'code_hash', 'folder_name', 'Run', 'DataSource',
+           'absolute', 'read_source', 'load_source', 'load_task', 'expand']
 
 # %% ../nbs/11_study.ipynb #2caaffd8
 import ast
@@ -21,6 +22,7 @@ import yaml
 
 from .data import LightVisionError
 from .distillation import DistillSettings
+from .folders import write_atomic
 from .models import find_weights
 from .recipes import STEPS, Recipe, find_step
 from .stats import check_family
@@ -197,6 +199,10 @@ def code_hash(recipe: str = "fp32",  # a recipe's short name: the modules of its
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:12]
 
 # %% ../nbs/11_study.ipynb #3598d04a
+def folder_name(task: str) -> str:
+    "A task as part of a folder's name: letters, digits, `-` and `_` only, which every file system takes."
+    return re.sub(r"[^A-Za-z0-9_]+", "-", Path(task.removeprefix("folder:")).name).strip("-") or "images"
+
 @dataclass(frozen=True)
 class Run:
     "One Recipe on one Task, architecture and seed."
@@ -232,8 +238,58 @@ class Run:
     @property
     def name(self) -> str:
         "Folder name: readable in front, unique behind."
-        task = re.sub(r"\W+", "-", Path(self.task).name.removeprefix("folder:")).strip("-")
-        return f"{task}_{self.arch}_{re.sub(r'[^a-z0-9+]+', '-', self.recipe).strip('-')}_s{self.seed}_{self.key}".replace("/", "-")
+        return f"{folder_name(self.task)}_{self.arch}_{re.sub(r'[^a-z0-9+]+', '-', self.recipe).strip('-')}_s{self.seed}_{self.key}".replace("/", "-")
+
+# %% ../nbs/11_study.ipynb #d0f63ff8
+@dataclass(frozen=True)
+class DataSource:
+    "Which images a network was trained on, and how they were read."
+    task: str  # as `get_task` takes it; a folder with its whole path
+    size: list  # [height, width] in pixels
+    split: str = "lightvision"  # which split of the task
+    skip_bad: bool = False  # folders: leave out unreadable files
+    per_class: int | None = None  # images of a class and part; None: all
+    data_hash: str = ""  # of the images; "" where nobody wrote it down
+    split_hash: str = ""  # of their split
+
+    @classmethod
+    def of(cls, run: Run, task) -> "DataSource":
+        "What a Run read."
+        return cls(absolute(run.task), list(task.size), run.split, run.skip_bad, run.per_class, task.data_hash, task.split_hash)
+
+    def write(self, checkpoint) -> Path:
+        "Write data.json beside a checkpoint."
+        return write_atomic(Path(checkpoint).with_name("data.json"), json.dumps(asdict(self), indent=1))
+
+def absolute(task: str) -> str:
+    "A folder task with its whole path, so that it is found from everywhere; another task as it is."
+    return f"folder:{Path(task[7:]).expanduser().resolve()}" if task.startswith("folder:") else task
+
+# %% ../nbs/11_study.ipynb #906c8a84
+def read_source(checkpoint,  # a model.safetensors where its Run left it
+                ) -> DataSource | None:  # None: nothing beside the checkpoint tells
+    "What a checkpoint was trained on."
+    written, measured = (Path(checkpoint).with_name(name) for name in ("data.json", "measures.json"))
+    if written.exists(): return strict(DataSource, json.loads(written.read_text()), str(written))
+    if not measured.exists(): return None
+    m = json.loads(measured.read_text())
+    return DataSource(m["task"], [m["height"], m["width"]], m["split"], data_hash=m["data_hash"], split_hash=m["split_hash"])
+
+# %% ../nbs/11_study.ipynb #ad8e6cd3
+def load_source(source: DataSource,  # as `read_source` gives it
+                whose: str,  # the checkpoint, for the messages
+                ):  # the Task, as the network saw it
+    "The images that a network was trained on; raises `LightVisionError` where they moved or changed."
+    where, folder = source.task.removeprefix("folder:"), source.task.startswith("folder:")
+    if folder and not Path(where).exists():
+        raise LightVisionError(f"{whose} was trained on the images in {where}, which is not there any more; "
+                               "say where they are now: --dataset folder:PATH")
+    task = get_task(source.task, tuple(source.size), source.split, source.skip_bad)
+    if source.per_class is not None: task = task.few(per_class=source.per_class)
+    if source.data_hash not in ("", task.data_hash) or source.split_hash not in ("", task.split_hash):
+        raise LightVisionError(f"the images of {source.task} have changed since {whose} was trained (data {source.data_hash}, now {task.data_hash}); "
+                               f"put them back, or use them as they are: --dataset {source.task}")
+    return task
 
 # %% ../nbs/11_study.ipynb #25b6f369
 def load_task(run: Run):
@@ -254,7 +310,7 @@ def expand(plan: Plan) -> list:
     "All Runs of a plan: teachers before students, and `fp32` before what starts from it."
     runs, names = [], {}
     for task_name in plan.tasks:
-        if task_name.startswith("folder:"): task_name = f"folder:{Path(task_name[7:]).expanduser().resolve()}"
+        task_name = absolute(task_name)
         task = load_task(Run(task_name, "", size=plan.size, split=plan.split, per_class=plan.per_class, skip_bad=plan.skip_bad))
         for m in _ordered(plan.models):
             source = find_weights(m.arch, m.weights).source

@@ -6,10 +6,11 @@
 __all__ = ['HISTORY', 'CLOCK', 'cast_fields', 'check_rules', 'TrainSettings', 'Context', 'resolve_device', 'seed_of', 'generator',
            'on_device', 'batches', 'n_steps', 'Predictions', 'predict', 'evaluate', 'make_optimizer', 'lr_at', 'mixup',
            'update_average', 'cross_entropy', 'use_bf16', 'train_epoch', 'fingerprint', 'save_checkpoint',
-           'load_checkpoint', 'fit', 'history_table']
+           'load_checkpoint', 'deterministic_cudnn', 'fit', 'history_table']
 
 # %% ../nbs/02_training.ipynb #e66de2b7
 import copy, dataclasses, difflib, hashlib, json, math, os, time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -323,6 +324,16 @@ def load_checkpoint(path: Path, # a file of `save_checkpoint`
     if other: raise LightVisionError(f"the checkpoint {path} belongs to another run (different {other}): use another folder, or delete it")
     return state
 
+# %% ../nbs/02_training.ipynb #5f346631
+@contextmanager
+def deterministic_cudnn():
+    "cuDNN's deterministic algorithms, not chosen by timing; every other setting stays as the user left it"
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try: yield
+    finally: cudnn.deterministic, cudnn.benchmark = before
+
 # %% ../nbs/02_training.ipynb #b22be1b2
 def _start_key(model, task, settings, context, loss, note):
     key = dict(settings=settings.to_dict(), task=f"{task.name} {task.data_hash} {task.split_hash} {len(task)}", seed=context.seed,
@@ -357,7 +368,7 @@ def fit(model: torch.nn.Module, # the network to train, changed in place
         context.history[:] = before + rows
     total = n_steps(n, settings.batch_size)*settings.batch_size if n % settings.batch_size == 1 else n
     bar = tqdm(total=total*settings.epochs, initial=total*len(rows), unit="image", disable=not context.progress, desc=task.name)
-    with bar, torch.backends.cudnn.flags(deterministic=True), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with bar, deterministic_cudnn(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for epoch in range(len(rows) + 1, settings.epochs + 1):
             if _stopped(rows, settings): break
             start = time.perf_counter()

@@ -121,3 +121,19 @@ def test_a_recipe_applies_and_resumes(task, tmp_path):
     models = [recipe.apply(new_model(task), task, c) for c in (first, second)]
     assert same(*models) and first.history == second.history
     assert [row["step"] for row in first.history] == ["fp32"]*2
+
+
+def test_training_leaves_cudnn_as_it_was(task):
+    "Inside the loop cuDNN is deterministic and not switched off: `torch.backends.cudnn.flags` would do both."
+    seen = []
+
+    def loss(model, x, y, context):
+        cudnn = torch.backends.cudnn
+        seen.append((cudnn.enabled, cudnn.deterministic, cudnn.benchmark))
+        return torch.nn.functional.cross_entropy(model(x), y)
+
+    before = torch.backends.cudnn.enabled
+    fit(new_model(task), task, TrainSettings(epochs=1, batch_size=16),
+        Context(progress=False, device="cpu"), loss)
+    assert before and set(seen) == {(True, True, False)}
+    assert torch.backends.cudnn.enabled and not torch.backends.cudnn.deterministic
