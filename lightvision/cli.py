@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'COMMANDS', 'said', 'prepare', 'train', 'recipe_of', 'measures_of', 'trained', 'compress', 'budget',
-           'suffixes_of', 'export', 'study', 'find_plan', 'print_forecast', 'print_results', 'results', 'against_peer',
-           'against_searches', 'bench', 'usage', 'parser_of', 'note', 'main']
+           'suffixes_of', 'export', 'study', 'find_plan', 'print_forecast', 'print_results', 'results',
+           'against_vendor', 'against_searches', 'bench', 'usage', 'parser_of', 'note', 'main']
 
 # %% ../nbs/12_cli.ipynb #2d6dc51c
 import os
 import sys
 import warnings
 from argparse import SUPPRESS
-from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def prepare(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or fol
             skip_bad: store_true = False,  # leave out files that are no readable images, instead of stopping
             ):
     "Find, check, decode and split a data set; print what it holds."
-    from lightvision.tasks import get_task
+    from lightvision.data.datasets import get_task
     task = get_task(dataset, size=size, split=split, skip_bad=skip_bad)
     counts = task.counts()
     print(f"{task.name}{' (synthetic)' if task.synthetic else ''}: {len(task):,} images of {task.size[0]} x {task.size[1]} pixels, {task.n_classes} classes, "
@@ -46,9 +45,9 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or folde
           out: str = "runs",  # output folder; the Run gets a folder of its own in it
           ):
     "Train one network and measure it on the test part."
-    from lightvision.recipes import Recipe
-    from lightvision.runner import close_run, open_run, sole_owner
-    from lightvision.study import POOL, ModelPlan, Plan, check_plan, expand
+    from lightvision.compress.recipe import Recipe
+    from lightvision.study.runner import close_run, open_run, sole_owner
+    from lightvision.study.plan import POOL, ModelPlan, Plan, check_plan, expand
     from lightvision.training import predict
     chosen = dict(epochs=epochs, **{k: v for k, v in dict(lr=lr, batch_size=batch_size).items() if v is not None})
     plan = Plan("train", [dataset], [ModelPlan(arch, weights, train=chosen)], seeds=[seed], size=size, split=split, skip_bad=bool(skip_bad))
@@ -69,10 +68,10 @@ def recipe_of(methods: list,  # keys of `METHODS`, or steps such as prune30, in 
               bits: int = 8, percent: int = 50,  # where a method is named without its number
               ) -> str:  # the recipe's short name
     "The recipe that a list of methods means."
-    from lightvision.data import LightVisionError
+    from lightvision.core import LightVisionError, suggest
     for m in methods:
-        close = get_close_matches(m.lower(), METHODS, n=1, cutoff=.8)
-        if m.isalpha() and m.lower() not in METHODS and close: raise LightVisionError(f"unknown method {m!r}; did you mean {close[0]!r}?")
+        hint = suggest(m.lower(), METHODS, "no", n=1, cutoff=.8)
+        if m.isalpha() and m.lower() not in METHODS and hint != "no": raise LightVisionError(f"unknown method {m!r}: {hint}")
     return "+".join(METHODS.get(m.lower(), m).format(bits=bits, percent=percent) for m in methods)
 
 def measures_of(checkpoint) -> dict:  # of the Run that made it; empty for a file that was moved
@@ -89,9 +88,9 @@ def trained(checkpoint,  # a model.safetensors
             ) -> tuple:  # model, task, `DataSource`
     "A trained network and its Task; one that does not fit is refused."
     from dataclasses import replace
-    from lightvision.data import LightVisionError
-    from lightvision.models import load_model
-    from lightvision.study import DataSource, absolute, load_source, read_source
+    from lightvision.core import LightVisionError
+    from lightvision.models.checkpoint import load_model
+    from lightvision.study.plan import DataSource, absolute, load_source, read_source
     model, known = load_model(checkpoint), read_source(checkpoint)
     if not (known or dataset): raise LightVisionError(f"nothing beside {checkpoint} tells what it was trained on; name it with --dataset")
     height, width = model.config["image_size"]
@@ -120,12 +119,13 @@ def compress(checkpoint: Param("the trained network: a model.safetensors of trai
              out: str = "runs",  # output folder; the Run gets a folder of its own in it
              ):
     "Compress a trained network by one or several methods, and measure the result."
-    from lightvision.data import LightVisionError
-    from lightvision.folders import content_hash
-    from lightvision.models import load_model
-    from lightvision.recipes import Recipe
-    from lightvision.runner import close_run, file_sizes, sole_owner
-    from lightvision.study import POOL, Plan, Run, code_hash, needs_teacher, step_settings
+    from lightvision.core import LightVisionError
+    from lightvision.data.folders import content_hash
+    from lightvision.models.checkpoint import load_model
+    from lightvision.compress.recipe import Recipe
+    from lightvision.study.runner import close_run, sole_owner
+    from lightvision.study.records import file_sizes
+    from lightvision.study.plan import POOL, Plan, Run, code_hash, needs_teacher, step_settings
     from lightvision.training import Context, evaluate, predict
     name = recipe_of(methods, bits, percent)
     plan = Plan("compress", [], [])
@@ -156,31 +156,31 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            arch: str = "mobilenetv2_100",  # trained first where no checkpoint is given
            checkpoint: str = None,  # a trained model.safetensors to compress
            latency_ms: float = None,  # also at most so many milliseconds a picture, in 8 bits in onnxruntime on one thread of this machine
-           floor: float = None,  # least validation accuracy as a share of the uncompressed network's, such as 0.99
+           min_accuracy: float = None,  # least validation accuracy as a fraction of the uncompressed network's, such as 0.99
            epochs: int = 4,  # of the last training; 8 for a file far below a twentieth of the float one
-           share: float = 1.,  # of the training pictures to use: less for a first look
+           fraction: float = 1.,  # of the training pictures to use: less for a first look
            seed: int = 0,  # of order, augmentation and calibration
            split: str = None,  # lightvision, or author; default: that of the training
            skip_bad: store_true = False,  # folders: leave out files that are no readable images, instead of stopping
            out: str = "runs",  # output folder; the search gets a folder of its own in it, and goes on there
            ):
     "Find the best combination of pruning and bits for a size, and write the file that keeps to it."
-    from lightvision.budget import BudgetSettings, fewer, fit_budget, parse_size, show_size
-    from lightvision.data import LightVisionError
-    from lightvision.export import latency_limit
-    from lightvision.runner import sole_owner
-    from lightvision.study import folder_name
+    from lightvision.compress.budget import BudgetSettings, fewer, fit_budget
+    from lightvision.core import LightVisionError, parse_size, show_size
+    from lightvision.measure.latency import latency_limit
+    from lightvision.study.runner import sole_owner
+    from lightvision.study.plan import folder_name
     from lightvision.training import Context, fingerprint
     limit, settings = parse_size(size), BudgetSettings(epochs=epochs)
     if not (checkpoint or dataset): raise LightVisionError("nothing to compress; name a trained network with --checkpoint, or a data set to train one with --dataset")
-    if not 0 < share <= 1: raise LightVisionError(f"share is {share}: it must be above 0 and at most 1")
+    if not 0 < fraction <= 1: raise LightVisionError(f"fraction is {fraction}: it must be above 0 and at most 1")
     if checkpoint is None: checkpoint = train(dataset, arch, seed=seed, split=split or "lightvision", skip_bad=skip_bad, out=out)
     model, task, source = trained(checkpoint, dataset, split, skip_bad)
     slow = None if latency_ms is None else latency_limit(latency_ms, task)
-    limits = f"{limit}{'' if slow is None else f'_{latency_ms:g}ms'}{'' if share == 1 else f'_{share:g}'}"
+    limits = f"{limit}{'' if slow is None else f'_{latency_ms:g}ms'}{'' if fraction == 1 else f'_{fraction:g}'}"
     folder = Path(out)/"budget"/f"{folder_name(source.task)}_{model.config['arch']}_{limits}_e{epochs}_s{seed}_{fingerprint(model)[:8]}"
-    with sole_owner(folder, wait=0): result = fit_budget(model, fewer(task, share, "share"), limit, settings,
-                                                                     Context(seed=seed, folder=folder, progress=sys.stderr.isatty()), floor=floor, limit=slow)
+    with sole_owner(folder, wait=0): result = fit_budget(model, fewer(task, fraction, "fraction"), limit, settings,
+                                                                     Context(seed=seed, folder=folder, progress=sys.stderr.isatty()), min_accuracy=min_accuracy, limit=slow)
     if result.path: source.write(result.path)
     r = result.record
     print(f"{result.plan.to_string(index=False)}\n\n{show_size(limit)} allowed, {r['bytes']:,} bytes used: "
@@ -193,7 +193,7 @@ def suffixes_of(formats: list,  # as people write them: onnx, or .onnx
                 what: str,  # what one of them is called
                 ) -> list:  # suffixes with the dot
     "Formats as suffixes; one that is not known is refused."
-    from lightvision.data import LightVisionError
+    from lightvision.core import LightVisionError
     suffixes = [f".{f.removeprefix('.')}" for f in formats]
     for s in suffixes:
         if s not in known: raise LightVisionError(f"no {what} {s[1:]!r}; there are {', '.join(k[1:] for k in known)}")
@@ -208,9 +208,9 @@ def export(checkpoint: Param("a trained or compressed model.safetensors", str, r
            skip_bad: store_true = False,  # folders: leave out files that are no readable images, instead of stopping
            ):
     "Write files for devices, each verified in its own runtime on the whole test part."
-    from lightvision import converters  # adds the writers of .tflite, .pte and .ptl
-    from lightvision.data import LightVisionError
-    from lightvision.export import WRITERS, export as export_one, parity_table
+    from lightvision.deploy import converters  # adds the writers of .tflite, .pte and .ptl
+    from lightvision.core import LightVisionError
+    from lightvision.deploy.export import WRITERS, export as export_one, parity_table
     from lightvision.training import predict
     suffixes = suffixes_of(formats, WRITERS, "format")
     model, task, _ = trained(checkpoint, dataset, split, skip_bad)
@@ -227,9 +227,9 @@ def study(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
           dry_run: store_true = False,  # print what would run and for how long, and stop
           ):
     "Execute what is unfinished of a plan; print the table and the path of the report."
-    from lightvision.folders import write_atomic
-    from lightvision.runner import run_study
-    from lightvision.study import POOL, load_plan
+    from lightvision.core import write_atomic
+    from lightvision.study.runner import run_study
+    from lightvision.study.plan import POOL, load_plan
     path = find_plan(plan)
     plan = load_plan(path)
     if dry_run: return print_forecast(plan, Path(out)/POOL, workers, threads)
@@ -246,8 +246,8 @@ def study(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
 # %% ../nbs/12_cli.ipynb #0ebc58b1
 def find_plan(plan: str) -> Path:
     "A path as it is; a bare name is looked up in nbs/plans."
-    from lightvision.data import LightVisionError
-    from lightvision.runner import shipped
+    from lightvision.core import LightVisionError
+    from lightvision.study.runner import shipped
     beside = shipped("plans")
     for path in (Path(plan), beside/plan, beside/f"{plan}.yaml"):
         if path.is_file(): return path
@@ -255,8 +255,8 @@ def find_plan(plan: str) -> Path:
 
 def print_forecast(plan, pool, workers, threads):
     "What a study would do, and for how long."
-    from lightvision.runner import default_workers, forecast, total_minutes
-    from lightvision.study import expand
+    from lightvision.study.runner import default_workers, forecast, total_minutes
+    from lightvision.study.plan import expand
     workers, runs = workers or default_workers(), expand(plan)
     table = forecast(runs, pool, threads or max(1, os.cpu_count() // workers))
     print(table.assign(minutes=table.minutes.map("{:.1f}".format)).to_string(index=False))
@@ -265,7 +265,7 @@ def print_forecast(plan, pool, workers, threads):
 
 def print_results(plan, records, folder, pool):
     "The table on the terminal, and the pages."
-    from lightvision.report import PAGES, readable, summarize, write_report
+    from lightvision.study.report import PAGES, readable, summarize, write_report
     table = readable(summarize(records)).drop(columns=["initial weights"])
     print(f"\n{plan.name}: {plan.about}\n\n{table.to_string(index=False)}\n")
     for notebook, page in PAGES.items(): print(f"{page + ':':9}{write_report(folder, pool, plan.name, plan.about, notebook)}")
@@ -278,13 +278,12 @@ def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
             evidence: str = None,  # also copy notebooks, Records and predictions to this folder, with checksums
             ):
     "Gather the Records of a study as far as it got, and write its pages; trains nothing."
-    from lightvision.choice import join_measured
-    from lightvision.data import LightVisionError
-    from lightvision.folders import write_atomic
-    from lightvision.latency import merge_device_json
-    from lightvision.report import collect_evidence
-    from lightvision.runner import gather
-    from lightvision.study import POOL, expand, load_plan
+    from lightvision.study.pareto import join_measured
+    from lightvision.core import LightVisionError, write_atomic
+    from lightvision.measure.latency import merge_device_json
+    from lightvision.study.report import collect_evidence
+    from lightvision.study.records import gather
+    from lightvision.study.plan import POOL, expand, load_plan
     path = find_plan(plan)
     plan = load_plan(path)
     pool, folder = Path(out)/POOL, Path(out)/plan.name
@@ -300,16 +299,17 @@ def results(plan: str,  # a plan: a YAML file, or the name of one in nbs/plans
     if evidence: print(f"evidence: {collect_evidence(folder, pool, Path(evidence)/plan.name)}")
 
 # %% ../nbs/12_cli.ipynb #8613a5c4
-def against_peer(checkpoints: list,  # model.safetensors: of an fp32 Run, then of compressed ones of the same network
+def against_vendor(checkpoints: list,  # model.safetensors: of an fp32 Run, then of compressed ones of the same network
                  formats: list):  # suffixes without the dot
     "Our networks as files, each verified on the test part, beside what the runtime's own quantizer makes of the fp32 one."
     from tempfile import TemporaryDirectory
     import pandas as pd
-    from lightvision import converters  # adds the peers of .tflite and .pte
-    from lightvision.data import LightVisionError
-    from lightvision.export import PEERS, export as export_one, peer_table
-    from lightvision.models import edits_of
-    suffixes = suffixes_of(formats, PEERS, "peer for")
+    from lightvision.core import LightVisionError
+    from lightvision.deploy.export import export as export_one
+    from lightvision.deploy.vendor import VENDORS
+    from lightvision.measure.vendor import vendor_table
+    from lightvision.models.checkpoint import edits_of
+    suffixes = suffixes_of(formats, VENDORS, "vendor quantizer for")
     models = [trained(path)[:2] for path in checkpoints]
     if not models or edits_of(models[0][0]): raise LightVisionError("nothing to compare with; give the model.safetensors of an fp32 Run first, then compressed ones")
     named, tables = {"fp32": models[0]}, []
@@ -319,37 +319,37 @@ def against_peer(checkpoints: list,  # model.safetensors: of an fp32 Run, then o
     for suffix in suffixes:
         with TemporaryDirectory() as folder:
             artifacts = {name: export_one(*one, Path(folder)/f"{i}{suffix}") for i, (name, one) in enumerate(named.items())}
-            tables.append(peer_table(artifacts, *models[0]).reset_index())
+            tables.append(vendor_table(artifacts, *models[0]).reset_index())
             tables[-1].insert(0, "runtime", artifacts["fp32"].runtime)
     return pd.concat(tables)
 
 # %% ../nbs/12_cli.ipynb #8590e11c
 def against_searches(checkpoints: list,  # model.safetensors of fp32 Runs, one a seed
                      sizes: list,  # as people write them
-                     methods: list,  # keys of `lightvision.baselines.METHODS`
-                     share: float = 1.,  # of the training pictures
+                     methods: list,  # keys of `lightvision.compress.baselines.METHODS`
+                     fraction: float = 1.,  # of the training pictures
                      epochs: int = 4,  # of the last training
-                     pictures: int = 128,  # on which damage is measured
+                     images: int = 128,  # on which damage is measured
                      folder="runs/bench",  # where the searches live and resume
                      ):  # the rows of budget.csv
     "BAIC beside simpler searches with equal training."
-    from lightvision.baselines import compare
-    from lightvision.budget import BudgetSettings, fewer, parse_size
-    from lightvision.data import LightVisionError
-    from lightvision.models import edits_of
-    from lightvision.runner import sole_owner
+    from lightvision.compress.baselines import compare
+    from lightvision.compress.budget import BudgetSettings, fewer
+    from lightvision.core import LightVisionError, parse_size
+    from lightvision.models.checkpoint import edits_of
+    from lightvision.study.runner import sole_owner
     from lightvision.training import Context
     import pandas as pd
     if not checkpoints: raise LightVisionError("nothing to compress; give the model.safetensors of an fp32 Run, or of several seeds")
-    if not 0 < share <= 1: raise LightVisionError(f"share is {share}: it must be above 0 and at most 1")
-    budgets, settings, tables = [parse_size(s) for s in sizes], BudgetSettings(epochs=epochs, pictures=pictures), []
+    if not 0 < fraction <= 1: raise LightVisionError(f"fraction is {fraction}: it must be above 0 and at most 1")
+    budgets, settings, tables = [parse_size(s) for s in sizes], BudgetSettings(epochs=epochs, sensitivity_images=images), []
     for path in map(Path, checkpoints):
         seed = measures_of(path).get("seed")
         if seed is None: raise LightVisionError(f"{path.with_name('measures.json')} does not tell the seed of {path.name}; give the checkpoint where its Run left it")
         model, task, _ = trained(path)
         if edits_of(model): raise LightVisionError(f"{path} is compressed already; give the model.safetensors of an fp32 Run")
-        inner = Path(folder)/f"{path.parent.name}_{share:g}_e{epochs}_p{pictures}"
-        with sole_owner(inner, wait=0): tables.append(compare(model, fewer(task, share, "share"), budgets, settings, Context(seed=seed, progress=sys.stderr.isatty()), inner, tuple(methods)))
+        inner = Path(folder)/f"{path.parent.name}_{fraction:g}_e{epochs}_p{images}"
+        with sole_owner(inner, wait=0): tables.append(compare(model, fewer(task, fraction, "fraction"), budgets, settings, Context(seed=seed, progress=sys.stderr.isatty()), inner, tuple(methods)))
     return pd.concat(tables, ignore_index=True)
 
 # %% ../nbs/12_cli.ipynb #71f55d61
@@ -361,9 +361,9 @@ def bench(what: Param("input: our input pipeline against torchvision's ImageFold
           sizes: Param("budget: what the file may hold", str, nargs="+") = ("1MB", "500KB", "250KB", "100KB"),
           formats: Param("peer: of onnx, tflite, pte", str, nargs="+") = ("onnx",),
           methods: Param("budget: of baic, uniform, uniform_bits, random_search, tpe, stepwise", str, nargs="+") = ("baic", "uniform", "random_search"),
-          share: float = 1.,  # budget: of the training pictures to use
+          fraction: float = 1.,  # budget: of the training pictures to use
           epochs: int = 4,  # budget: of the last training
-          pictures: int = 128,  # budget: on which damage is measured
+          images: int = 128,  # budget: on which damage is measured
           dataset: str = "eurosat",  # input: the task whose images are used
           arch: str = "mobilenetv2_100",  # input: the network that is fed
           batch_size: int = 64,  # input: images a step
@@ -371,22 +371,21 @@ def bench(what: Param("input: our input pipeline against torchvision's ImageFold
           out: str = None,  # also write the table to this .csv file
           ):
     "Compare with what a user would pick instead, on the same work."
-    from lightvision.data import LightVisionError
-    from lightvision.folders import write_atomic
+    from lightvision.core import LightVisionError, write_atomic
     if what == "input":
-        from lightvision.benchmarks import bench_input
+        from lightvision.measure.input_pipeline import bench_input
         table = bench_input(dataset, arch, batch_size=batch_size, seconds=seconds)
     elif what == "runner":
-        from lightvision.runner import bench_runner
+        from lightvision.study.runner import bench_runner
         table = bench_runner()
     elif what == "latency":
-        from lightvision.latency import bench_latency
+        from lightvision.measure.latency import bench_latency
         table = bench_latency(files or [])
     elif what == "instructions":
-        from lightvision.instructions import bench_instructions
+        from lightvision.measure.instructions import bench_instructions
         table = bench_instructions(files or [])
-    elif what == "peer": table = against_peer(files or [], formats)
-    elif what == "budget": table = against_searches(files or [], sizes, methods, share, epochs, pictures)
+    elif what == "peer": table = against_vendor(files or [], formats)
+    elif what == "budget": table = against_searches(files or [], sizes, methods, fraction, epochs, images)
     else: raise LightVisionError(f"no benchmark {what!r}; there are: input, runner, latency, instructions, peer, budget")
     print(table.to_string(index=False))
     if out: print(write_atomic(out, table.to_csv(index=False)))
@@ -422,12 +421,12 @@ def main(argv: list = None,  # arguments; None: those of the process
     if not argv or argv[0] in ("-h", "--help"): print(usage()); return 0 if argv else 2
     if argv[0] == "--version": print(version("lightvision")); return 0
     if argv[0] not in COMMANDS:
-        close = get_close_matches(argv[0], COMMANDS, n=1)
-        print(f"lightvision: no command {argv[0]!r}; {f'did you mean {close[0]}?' if close else 'there are ' + ', '.join(COMMANDS)}", file=sys.stderr)
+        from lightvision.core import suggest
+        print(f"lightvision: no command {argv[0]!r}: {suggest(argv[0], COMMANDS, n=1)}", file=sys.stderr)
         return 2
     args = vars(parser_of(argv[0]).parse_args(argv[1:]))
     args = {k: v for k, v in args.items() if k not in ("pdb", "xtra")}
-    from lightvision.data import LightVisionError
+    from lightvision.core import LightVisionError
     warnings.showwarning = note
     try:
         code = COMMANDS[argv[0]](**args)

@@ -10,9 +10,9 @@ import psutil
 import pytest
 import torch
 
-from lightvision.cli import main
-from lightvision.tasks import get_task
+from lightvision.data.datasets import get_task
 from lightvision.training import CLOCK
+from lightvision.cli import main
 
 COMMAND = [str(Path(sys.executable).parent/"lightvision")]
 

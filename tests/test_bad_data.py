@@ -11,10 +11,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from lightvision.data import LightVisionError
-from lightvision.folders import cache_folder
-from lightvision.landcover import draw_landcover
-from lightvision.tasks import SOURCES, apply_manifest, download, get_task, read_manifest
+from lightvision.core import LightVisionError, cache_folder
+from lightvision.data.datasets import SOURCES, apply_manifest, download, get_task, read_manifest
+from lightvision.data.landcover import draw_landcover
 from PIL import Image
 
 
@@ -55,7 +54,7 @@ def test_missing_without_network(name, tmp_path):
 
 
 @pytest.mark.parametrize("name, near", [("eurosta", "eurosat"), ("UCMerced", "ucmerced"), ("landcover", "landcover-mini"), ("xyzzy", "trashnet")])
-def test_unknown_task(name, near): refused(name, "did you mean", near, "folder:PATH")
+def test_unknown_task(name, near): refused(name, near, "folder:PATH")
 
 
 def test_truncated_or_changed_archive(tmp_path):
@@ -195,7 +194,7 @@ def test_writing_to_the_images_leaves_the_cache_alone(pictures):
 
 
 def test_eight_processes_at_once(pictures):
-    code = f"from lightvision.tasks import get_task; t = get_task('folder:{pictures}', size=40); print(t.data_hash, int(t.images.sum()))"
+    code = f"from lightvision.data.datasets import get_task; t = get_task('folder:{pictures}', size=40); print(t.data_hash, int(t.images.sum()))"
     procs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(8)]
     assert len({p.communicate(timeout=300)[0] for p in procs}) == 1 and all(p.returncode == 0 for p in procs)
     assert len([p for p in (cache_folder()/"decoded").iterdir() if p.is_dir()]) == 1

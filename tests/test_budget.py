@@ -4,16 +4,18 @@ from pathlib import Path
 
 import numpy as np, pytest, torch
 
-from lightvision.allocation import FileSize, Plan, Probe, best_plan, options_of, sensitivities, silent, smallest
-from lightvision.baselines import METHODS, compare, hypervolume
-from lightvision.budget import BudgetSettings, fit_budget, parse_size
-from lightvision.data import LightVisionError
-from lightvision.models import Classifier, load_model, model_for
-from lightvision.quantization import quantized_layers
-from lightvision.tasks import get_task
+from lightvision.core import LightVisionError, parse_size
+from lightvision.data.datasets import get_task
+from lightvision.models.checkpoint import load_model
+from lightvision.models.classifier import Classifier, model_for
 from lightvision.training import Context, TrainSettings, evaluate, fit, predict
+from lightvision.compress.baselines import METHODS, compare, hypervolume
+from lightvision.compress.budget import BudgetSettings, fit_budget
+from lightvision.compress.quantization import quantized_layers
+from lightvision.compress.sensitivity import (Allocation, FileSize, Probe, best_allocation, options_of,
+                                              sensitivities, silent, smallest)
 
-SETTINGS = BudgetSettings(epochs=1, iterations=2, batch_size=20, pictures=16, images=32, reestimate=32, steps=4, criterion="magnitude")
+SETTINGS = BudgetSettings(epochs=1, iterations=2, batch_size=20, sensitivity_images=16, calibration_images=32, reestimate=32, steps=4, criterion="magnitude")
 
 @pytest.fixture(scope="module")
 def task(): return get_task("landcover-mini").few(None, 6)
@@ -41,10 +43,10 @@ def test_file_fits_and_computes_what_the_search_saw(task, context, tmp_path, kin
     assert bits == dict(zip(result.plan.layer, result.plan.bits))
     assert {n: m.weight.numel() for n, m in quantized_layers(net).items()} == dict(zip(result.plan.layer, result.plan.weights))
     chosen = json.loads((tmp_path/"last"/"plan.json").read_text())
-    assert size(Plan(chosen["widths"], chosen["bits"])) == result.record["bytes"] # to the byte
+    assert size(Allocation(chosen["widths"], chosen["bits"])) == result.record["bytes"] # to the byte
     fitting = result.front[result.front.bytes <= budget]
     assert fitting.epochs.min() == 0 and result.record["val_accuracy"] == fitting.val_accuracy.max() # one was not trained, and may be the best
-    assert result.record["epochs"] == SETTINGS.epochs + (SETTINGS.iterations - 1)*SETTINGS.trial_epochs*SETTINGS.trial_share
+    assert result.record["epochs"] == SETTINGS.epochs + (SETTINGS.iterations - 1)*SETTINGS.trial_epochs*SETTINGS.trial_fraction
 
 def made_up_damage(options):
     "Nothing for the costliest option, more for each cheaper one."
@@ -56,18 +58,18 @@ def test_plans_of_real_networks_fit(task, context, arch):
     size = FileSize(model_for(task, arch, weights="scratch"))
     options = options_of(size, size.full.widths, BudgetSettings())
     damage = made_up_damage(options)
-    for share in (0.5, 0.1):
-        budget = int(share*size(size.full))
-        plan = best_plan(size, options, damage, budget)
+    for fraction in (0.5, 0.1):
+        budget = int(fraction*size(size.full))
+        plan = best_allocation(size, options, damage, budget)
         assert 0.95*budget < size(plan) <= budget
 
 def test_a_byte_less_than_a_plan_is_another_plan_and_not_none(task):
     size = FileSize(small(task, "test_resnet"))
     options = options_of(size, size.full.widths, BudgetSettings())
     damage = made_up_damage(options)
-    for share in (0.8, 0.4, 0.2):
-        plan = best_plan(size, options, damage, int(share*size(size.full)))
-        assert size(best_plan(size, options, damage, size(plan) - 1)) < size(plan)
+    for fraction in (0.8, 0.4, 0.2):
+        plan = best_allocation(size, options, damage, int(fraction*size(size.full)))
+        assert size(best_allocation(size, options, damage, size(plan) - 1)) < size(plan)
 
 SEARCH = """
 import sys
@@ -101,7 +103,7 @@ def test_every_method_has_the_same_training(task, context, tmp_path):
     assert set(names) < set(METHODS) and hypervolume(table.bytes.dropna(), table.val_accuracy.dropna(), 1e6) > 0
 
 @pytest.mark.parametrize("call, words", [
-    (dict(budget=3000), "smallest file"), (dict(budget=10**6, floor=2), "floor"), (dict(budget=10**6, floor=1.0), "lower the floor")])
+    (dict(budget=3000), "smallest file"), (dict(budget=10**6, min_accuracy=2), "floor"), (dict(budget=10**6, min_accuracy=1.0), "lower the min_accuracy")])
 def test_what_cannot_be_is_said(task, context, call, words):
     model = small(task, "test_resnet")
     if call.get("floor") == 1.0: model = fit(model, task, TrainSettings(epochs=4, batch_size=20, lr=6e-3), context); call = dict(call, budget=3600)
@@ -130,7 +132,7 @@ def test_the_probe_and_the_search_never_see_validation_or_test(task, context):
     size = FileSize(model)
     options = options_of(size, size.full.widths, SETTINGS)
     other = task.images.clone()
-    other[(task.parts != 0)] = 0 # validation and test pictures are black
+    other[(task.splits != 0)] = 0 # validation and test pictures are black
     blind = dataclasses.replace(task, images=other)
     seen = [sensitivities(Probe(model, model, size, t, SETTINGS, context), size.full, options) for t in (task, blind)]
     assert all((seen[0][v] == seen[1][v]).all() for v in options)

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightvision.choice import Candidates, add_measurements, candidates, front, join_measured, pareto, readable_advice, recommend, redraw, round_budgets
-from lightvision.data import LightVisionError
-from lightvision.losses import against_controls, class_changes, loss_by_task
-from lightvision.report import write_report
-from lightvision.study import expand, load_plan
+from lightvision.core import LightVisionError
+from lightvision.study.breakdown import against_controls, class_changes, loss_by_task
+from lightvision.study.pareto import (Candidates, add_measurements, candidates, front, join_measured, pareto,
+                                      readable_advice, recommend, redraw, round_budgets)
+from lightvision.study.plan import expand, load_plan
+from lightvision.study.records import read_records
+from lightvision.study.report import write_report
 
 EVIDENCE = Path(__file__).resolve().parents[1]/"paper"/"evidence"/"eurosat-compression"
 
@@ -28,7 +30,7 @@ recipes: [fp32, qat4, qat2]
 
 @pytest.fixture
 def evidence():
-    records = pd.read_csv(EVIDENCE/"records.csv")
+    records = read_records(EVIDENCE/"records.csv")
     return records[(records.arch == "mobilenetv2_100") & records.recipe.isin(["fp32", "qat4", "qat2"])]
 
 

@@ -4,9 +4,8 @@ import shutil
 
 import pytest
 
-from lightvision.report import check_evidence
-from lightvision.study import load_plan
-
+from lightvision.study.plan import load_plan
+from lightvision.study.report import check_evidence
 
 def one_line(done, *words):
     "Exit code 2, and one line on standard error that holds `words`."

@@ -18,8 +18,8 @@ per_class: 12
 models:
   - {arch: mobilenetv3_small_050, weights: scratch, recipes: [fp32], train: {epochs: 2, batch_size: 16}}
   - {arch: mobilenetv2_035, weights: scratch, teacher: mobilenetv3_small_050, train: {epochs: 2, batch_size: 16}}
-recipes: [extra, "kd(temperature=2)", prune50+kd+qat4, qat8+prune50, sparse80, ptq8]
-settings: {kd: {batch_size: 16}, extra: {batch_size: 16}, qat: {batch_size: 16}, prune: {batch_size: 16}, sparse: {batch_size: 16}}
+recipes: [finetune, "kd(temperature=2)", prune50+kd+qat4, qat8+prune50, sparse80, ptq8]
+settings: {kd: {batch_size: 16}, finetune: {batch_size: 16}, qat: {batch_size: 16}, prune: {batch_size: 16}, sparse: {batch_size: 16}}
 """
 
 
@@ -54,9 +54,9 @@ def test_a_plan_of_recipes(lightvision, write, tmp_path):
     assert done.returncode == 0, done.stderr
     records = pd.read_csv(tmp_path/"runs/tiny/records.csv").set_index("recipe")
     student = records[records.arch == "mobilenetv2_035"]
-    assert set(student.index) == {"fp32", "extra", "kd(temperature=2)", "prune50+kd+qat4", "qat8+prune50", "sparse80", "ptq8"}
+    assert set(student.index) == {"fp32", "finetune", "kd(temperature=2)", "prune50+kd+qat4", "qat8+prune50", "sparse80", "ptq8"}
     assert (student.drop("fp32").start == student.run["fp32"]).all()  # trained once, shared by all
-    assert student.bytes["extra"] == student.bytes["fp32"]
+    assert student.bytes["finetune"] == student.bytes["fp32"]
     assert student.bytes["prune50+kd+qat4"] < student.bytes["qat8+prune50"] < student.bytes["ptq8"] < student.bytes["fp32"]/2
     assert student.nonzero["sparse80"] < .35*student.nonzero["fp32"] and student.compressed_bytes["sparse80"] < .6*student.compressed_bytes["fp32"]
     assert student.macs["prune50+kd+qat4"] < student.macs["fp32"]
@@ -107,7 +107,7 @@ def test_files_for_devices(lightvision, tiny, tmp_path):
 
 
 def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
-    done = lightvision("budget", "--checkpoint", tiny, "--size", "100KB", "--latency-ms", "1000", "--epochs", "1", "--share", "0.1", timeout=600)
+    done = lightvision("budget", "--checkpoint", tiny, "--size", "100KB", "--latency-ms", "1000", "--epochs", "1", "--fraction", "0.1", timeout=600)
     assert done.returncode == 0, done.stderr
     path = tmp_path/done.stdout.strip().splitlines()[-1]
     assert path.stat().st_size <= 100_000 and "100 KB allowed" in done.stdout
@@ -116,7 +116,7 @@ def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
 
 
 def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
-    done = lightvision("bench", "budget", tiny, "--sizes", "100KB", "--methods", "uniform", "--epochs", "1", "--share", "0.1", "--out", "budget.csv", timeout=600)
+    done = lightvision("bench", "budget", tiny, "--sizes", "100KB", "--methods", "uniform", "--epochs", "1", "--fraction", "0.1", "--out", "budget.csv", timeout=600)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path/"budget.csv")
     assert list(table.method) == ["uniform"] and (table.bytes <= 100_000).all() and table.epochs.nunique() == table.trials.nunique() == 1
@@ -133,13 +133,13 @@ def test_our_file_beside_the_runtimes_own(lightvision, tiny, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (["budget", "--size", "60 kilos", "--checkpoint", "TRAINED"], ["60 kilos", "200KB"]),
     (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--latency-ms", "0"], ["0.0 ms", "above 0"]),
-    (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--share", "2"], ["share", "at most 1"]),
+    (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--fraction", "2"], ["share", "at most 1"]),
     (["budget", "--size", "2KB", "--checkpoint", "TRAINED"], ["does not fit", "allow more bytes"]),
     (["export", "--checkpoint", "TRAINED", "--formats", "onnx", "tfl"], ["tfl", "tflite"]),
     (["bench", "budget"], ["fp32 Run"]),
     (["bench", "budget", "TRAINED", "--methods", "magic"], ["magic", "baic"]),
     (["bench", "budget", "MOVED"], ["measures.json", "where its Run left it"]),
-    (["bench", "peer", "TRAINED", "--formats", "ptl"], ["no peer for 'ptl'", "onnx, pte, tflite"]),
+    (["bench", "peer", "TRAINED", "--formats", "ptl"], ["no vendor quantizer for 'ptl'", "onnx, pte, tflite"]),
 ])
 def test_a_search_that_cannot_be_gets_one_line(refused, tiny, tmp_path, arguments, words):
     moved = tmp_path/"moved.model"  # a copy without the measures beside it
@@ -152,8 +152,8 @@ def test_a_search_that_cannot_be_gets_one_line(refused, tiny, tmp_path, argument
 
 
 @pytest.mark.parametrize("old, new, words", [
-    ("recipes: [extra", "recipes: [qat3, extra", ["qat3", "qat2"]),
-    ("recipes: [extra", 'recipes: ["kd(heat=2)", extra', ["heat"]),
+    ("recipes: [finetune", "recipes: [qat3, finetune", ["qat3", "qat2"]),
+    ("recipes: [finetune", 'recipes: ["kd(heat=2)", finetune', ["heat"]),
     (", teacher: mobilenetv3_small_050", "", ["needs a teacher"]),
     ("settings: {kd", "settings: {kdd: {epochs: 1}, kd", ["kdd"]),
     ("prune: {batch_size: 16}", "prune: {criterion: magic}", ["magic", "magnitude"]),

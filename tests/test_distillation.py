@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from conftest import Interrupted, numbers
-from lightvision.data import LightVisionError
-from lightvision.distillation import LOSSES, DistillSettings, distill_loss, distilling, kd
-from lightvision.models import create_model, load_model, model_for, save_model
-from lightvision.recipes import Recipe
+from lightvision.core import LightVisionError
+from lightvision.models.checkpoint import load_model, save_model
+from lightvision.models.classifier import create_model, model_for
 from lightvision.training import Context, TrainSettings, fingerprint, fit
+from lightvision.compress.distillation import LOSSES, DistillSettings, distill_loss, distilling, kd
+from lightvision.compress.recipe import Recipe
 
 SETTINGS = dict(epochs=3, batch_size=16, lr=6e-3)
 
@@ -29,7 +30,7 @@ def settings_of(**given): return DistillSettings.from_dict({**SETTINGS, **given}
 def teacher(task): return fit(small(task, "test_resnet"), task, TrainSettings.from_dict({**SETTINGS, "epochs": 2}), context_of(None))
 
 
-@pytest.mark.parametrize("extra", [{}, dict(mixup=0.2, ema=0.9, clip=1.0), dict(precision="bf16", patience=2)])
+@pytest.mark.parametrize("finetune", [{}, dict(mixup=0.2, ema=0.9, clip=1.0), dict(precision="bf16", patience=2)])
 def test_an_interrupted_student_with_hints_continues_bit_for_bit(task, teacher, tmp_path, extra):
     settings, expected, steps = settings_of(loss="hint", **extra), context_of(teacher), -(-len(task.indices("train"))//SETTINGS["batch_size"])
     whole, calls = kd(small(task), task, settings, expected), []
@@ -116,8 +117,8 @@ def test_teachers_that_do_not_fit_are_named_before_training(task, teacher, tmp_p
     if case == "itself": wrong = student
     if case == "classes": wrong = small(dataclasses.replace(task, classes=task.classes[:7]), "test_resnet")
     if case == "size": wrong = create_model("vit_tiny", task.n_classes, 64, weights="scratch", patch_size=16)
-    if case == "place": settings = settings_of(loss="hint", teacher_at="net.layer8")
-    if case == "head": settings = settings_of(loss="hint", student_at="net.classifier")
+    if case == "place": settings = settings_of(loss="hint", teacher_layers="net.layer8")
+    if case == "head": settings = settings_of(loss="hint", student_layers="net.classifier")
     before = fingerprint(student)
     with pytest.raises(LightVisionError) as error: kd(student, task, settings, context_of(wrong, folder=tmp_path))
     assert text in str(error.value) and "\n" not in str(error.value)

@@ -3,15 +3,17 @@ import subprocess, sys
 
 import numpy as np, pytest, torch
 
-from lightvision.converters import WRITERS, installed, litert_python
-from lightvision.data import LightVisionError
-from lightvision.export import IntegerLayer, deploy_form, export, kernels, onnx_program, parity_table, precision_of, stored_forms
-from lightvision.models import load_model, model_for, save_model
-from lightvision.recipes import Recipe
-from lightvision.runtimes import run_artifact
-from lightvision.tasks import get_task
+from lightvision.core import LightVisionError
+from lightvision.data.datasets import get_task
+from lightvision.models.checkpoint import load_model, save_model
+from lightvision.models.classifier import model_for
 from lightvision.training import Context
-import lightvision.pruning, lightvision.quantization # noqa: F401 their steps
+from lightvision.compress.recipe import Recipe
+from lightvision.deploy.converters import WRITERS, installed, litert_python
+from lightvision.deploy.export import (IntegerLayer, deploy_form, export, kernels, onnx_program, parity_table,
+                                       precision_of, stored_forms)
+from lightvision.deploy.runtimes import run_artifact
+import lightvision.compress.pruning, lightvision.compress.quantization # noqa: F401 their steps
 
 SUFFIXES = [".onnx", ".ptl", *([".pte"] if installed("executorch") else []),
             *([".tflite"] if litert_python() and installed("ai_edge_litert") else [])]
@@ -48,7 +50,7 @@ def test_vit_runs_in_integers(task, tmp_path):
 
 
 def test_low_bits_are_in_the_file(task, tmp_path):
-    recipes = {8: "ptq8", 4: "ptq4", 2: "ptq2(floats=16)"}  # scales in half precision are numbers like any others
+    recipes = {8: "ptq8", 4: "ptq4", 2: "ptq2(float_bits=16)"}  # scales in half precision are numbers like any others
     sizes = {bits: export(made(task, "test_efficientnet", f"fp32+{recipe}", tmp_path), task, tmp_path/f"{bits}.onnx").bytes for bits, recipe in recipes.items()}
     assert sizes[2] < sizes[4] < sizes[8]
 
@@ -57,7 +59,7 @@ def test_any_number_of_pictures_and_no_torch(task, tmp_path):
     path = export(made(task, "test_resnet", "fp32", tmp_path), task, tmp_path/"net.onnx").path
     pictures = task.images[:5].numpy()
     np.save(tmp_path/"pictures.npy", pictures)
-    program = ("import sys; sys.modules['torch'] = None; import numpy as np; from lightvision.runtimes import open_artifact; "
+    program = ("import sys; sys.modules['torch'] = None; import numpy as np; from lightvision.deploy.runtimes import open_artifact; "
                f"s, x = open_artifact({str(path)!r}), np.load({str(tmp_path/'pictures.npy')!r}); print(s(x).argmax(1).tolist(), s(x[:1]).argmax(1).tolist())")
     alone = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     said = run_artifact(path, pictures).argmax(1).tolist()

@@ -9,7 +9,7 @@ import pandas as pd
 import psutil
 from conftest import COMMAND, wait_for
 
-from lightvision.runner import epochs_done
+from lightvision.study.runner import epochs_done
 
 LOSSES = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]  # all of a history but its clock
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from lightvision.data import LightVisionError
-from lightvision.instructions import CPUS, DATA, count_instructions, emulate, emulator_folder, prepare_emulator, run_emulated
-from lightvision.models import create_model
-from lightvision.runtimes import as_input
+from lightvision.core import LightVisionError
+from lightvision.models.classifier import create_model
+from lightvision.deploy.runtimes import as_input
+from lightvision.measure.instructions import (CPUS, DATA, count_instructions, emulate, emulator_folder,
+                                              prepare_emulator, run_emulated)
 
 ROOT = Path(__file__).parents[1]
 prepared = pytest.mark.skipif(not emulator_folder().exists(),
-                              reason="the emulated ARM system is not prepared here: call lightvision.instructions.prepare_emulator()")
+                              reason="the emulated ARM system is not prepared here: call lightvision.measure.instructions.prepare_emulator()")
 
 
 def exported(model, size, path):

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from lightvision import latency
-from lightvision.data import LightVisionError
-from lightvision.latency import Contestant, bench_latency, machine_lock, median_interval, merge_device_json, speedup, take_turns
-from lightvision.models import create_model
-from lightvision.runtimes import RUNTIMES, ArtifactError, as_input, open_artifact, run_artifact
+from lightvision.core import LightVisionError
+from lightvision.stats.intervals import median_interval
+from lightvision.models.classifier import create_model
+from lightvision.deploy.runtimes import RUNTIMES, ArtifactError, as_input, open_artifact, run_artifact
+from lightvision.measure import latency
+from lightvision.measure.latency import Contestant, bench_latency, merge_device_json, speedup, take_turns
+from lightvision.measure.machine import machine_lock
 
 ROOT = Path(__file__).parents[1]
 DEVICE = ROOT/"deploy"/"raspberry_pi"/"bench_device.py"
@@ -67,7 +69,7 @@ def test_a_runtime_that_is_missing_is_one_line(nets, tmp_path, monkeypatch):
 
 def test_nothing_reports_home(nets, tmp_path):
     "onnxruntime's own reporting would leave an identifier in the cache of the user."
-    code = f"from lightvision.runtimes import open_artifact; open_artifact({str(nets['test_resnet', '.onnx'][0])!r})"
+    code = f"from lightvision.deploy.runtimes import open_artifact; open_artifact({str(nets['test_resnet', '.onnx'][0])!r})"
     env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=tmp_path)
     assert not (tmp_path/".cache").exists()
@@ -114,7 +116,7 @@ def test_no_process_stays_behind(nets):
 
 
 def test_a_measurement_and_a_study_wait_for_each_other(tmp_path):
-    code = ("import sys, time; from lightvision.latency import machine_lock\n"
+    code = ("import sys, time; from lightvision.measure.machine import machine_lock\n"
             "with machine_lock(alone=sys.argv[1] == 'alone'): print('held', flush=True); time.sleep(60)")
     for other, alone, free in (("alone", False, False), ("alone", True, False), ("shared", False, True), ("shared", True, False)):
         p = subprocess.Popen([sys.executable, "-c", code, other], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})

@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lightvision.data.landcover import draw_landcover
 from lightvision.cli import main
-from lightvision.landcover import draw_landcover
-
 
 @pytest.fixture
 def photos(tmp_path):

@@ -6,13 +6,16 @@ import pytest
 import torch
 
 from conftest import Interrupted, numbers
-from lightvision import training
-from lightvision.data import LightVisionError
-from lightvision.models import create_model, edits_of, load_model, model_for, save_model
-from lightvision.pruning import CRITERIA, PruneSettings, find_groups, narrow, prune, prune_once, width_table
-from lightvision.recipes import Recipe
-from lightvision.sparsity import SparseSettings, fits_two_of_four, sparse, sparse_layers, sparsifying, weight_of, zero_share
+from lightvision.core import LightVisionError
+from lightvision.models.checkpoint import edits_of, load_model, save_model
+from lightvision.models.classifier import create_model, model_for
 from lightvision.training import Context, TrainSettings, fingerprint, fit
+from lightvision.compress.pruning import (CRITERIA, PruneSettings, find_groups, narrow, prune, prune_once,
+                                          width_table)
+from lightvision.compress.recipe import Recipe
+from lightvision.compress.sparsity import (SparseSettings, fits_two_of_four, sparse, sparse_layers,
+                                           sparsifying, weight_of, zero_fraction)
+from lightvision import training
 
 SETTINGS = dict(epochs=2, batch_size=16, lr=3e-3)
 
@@ -55,12 +58,12 @@ def stop_in_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize("text, share", [("prune30", 0.51), ("prune50", 0.30), ("prune50+kd", 0.30), ("prune30+prune50", 0.15), ("prune50+sparse80", 0.30),
-                                         ("sparse80", 1), ("sparse80+kd", 1), ("sparse90+prune50+extra", 0.35), ("dense", 0.25)])
-def test_recipes_shrink_and_survive_the_file(task, trained, teacher, tmp_path, text, share):
+                                         ("sparse80", 1), ("sparse80+kd", 1), ("sparse90+prune50+finetune", 0.35), ("scratch_small", 0.25)])
+def test_recipes_shrink_and_survive_the_file(task, trained, teacher, tmp_path, text, fraction):
     context = context_of(teacher, folder=tmp_path/"run")
     model = recipe_of(text).apply(copy.deepcopy(trained), task, context)
-    assert share - 0.1 < parameters(model)/parameters(trained) <= share + 0.1
-    if "sparse" in text and not text.endswith("extra"): assert abs(zero_share(model) - 0.8) < 0.001
+    assert fraction - 0.1 < parameters(model)/parameters(trained) <= fraction + 0.1
+    if "sparse" in text and not text.endswith("finetune"): assert abs(zero_fraction(model) - 0.8) < 0.001
     back = load_model(save_model(model, tmp_path/"model.safetensors"))
     x = task.images[:3].float()/255
     assert fingerprint(back) == fingerprint(model) and edits_of(back) == edits_of(model)
@@ -69,7 +72,7 @@ def test_recipes_shrink_and_survive_the_file(task, trained, teacher, tmp_path, t
 
 
 @pytest.mark.parametrize("text, extra", [("prune50", dict(epochs=4, rounds=2)), ("prune50", dict(criterion="random", recovery="self")),
-                                         ("sparse80", dict(ema=0.9, mixup=0.2)), ("sparse50", dict(pattern="2:4", recovery="teacher")), ("dense", {})])
+                                         ("sparse80", dict(ema=0.9, mixup=0.2)), ("sparse50", dict(pattern="2:4", recovery="teacher")), ("scratch_small", {})])
 def test_an_interrupted_step_continues_bit_for_bit(task, trained, teacher, tmp_path, stop_in_epoch, text, extra):
     recipe, expected = recipe_of(text, **extra), context_of(teacher)
     whole = recipe.apply(copy.deepcopy(trained), task, expected)
@@ -125,9 +128,9 @@ def test_pruning_reads_training_pictures_only(task, trained):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
-def test_dense_has_the_size_that_was_asked_for(trained, share):
-    thin = narrow(trained, share)
-    assert abs(parameters(thin)/parameters(trained) - share) < share/4
+def test_dense_has_the_size_that_was_asked_for(trained, fraction):
+    thin = narrow(trained, fraction)
+    assert abs(parameters(thin)/parameters(trained) - fraction) < fraction/4
     assert thin.config["weights_source"] == "scratch" and thin.config["mean"] == trained.config["mean"]
 
 
@@ -158,7 +161,7 @@ def test_what_sparsity_lends_it_takes_back(task, trained):
 
 @pytest.mark.parametrize("make, text", [
     (lambda: PruneSettings(percent=0), "percent is 0: it must be above 0 and below 100"),
-    (lambda: PruneSettings(criterion="magnitud"), "did you mean 'magnitude'?"),
+    (lambda: PruneSettings(criterion="magnitud"), "did you mean magnitude?"),
     (lambda: PruneSettings(max_ratio=0), "max_ratio is 0.0: it must be above 0 and below 1"),
     (lambda: PruneSettings(percent=95), "raise max_ratio or lower percent"),
     (lambda: PruneSettings(round_to=3), "round_to is 3"),
@@ -166,7 +169,7 @@ def test_what_sparsity_lends_it_takes_back(task, trained):
     (lambda: SparseSettings(percent=80, pattern="2:4"), "two of four are 50"),
     (lambda: SparseSettings(patience=1), "patience is 1: it must be 0"),
     (lambda: Recipe.parse("prune55"), "did you mean"),
-    (lambda: Recipe.parse("prune50", {"prune50": {"critrion": "random"}}), "did you mean 'criterion'?"),
+    (lambda: Recipe.parse("prune50", {"prune50": {"critrion": "random"}}), "did you mean criterion?"),
 ])
 def test_wrong_settings_are_named_in_one_line(make, text):
     with pytest.raises(LightVisionError) as error: make()

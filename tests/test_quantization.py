@@ -6,17 +6,18 @@ import torch
 from safetensors.torch import load_file, save
 
 from conftest import Interrupted, numbers
-from lightvision import training
-from lightvision.data import LightVisionError
-from lightvision.distillation import DistillSettings, kd
-from lightvision.graph import activation_quantizers, quantized_layers
-from lightvision.models import edits_of, load_model, model_for, save_model
-from lightvision.quantization import PtqSettings, QatSettings, ptq, qat
-from lightvision.quantizers import Quantizer
-from lightvision.recipes import Recipe
+from lightvision.core import LightVisionError
+from lightvision.models.checkpoint import edits_of, load_model, save_model
+from lightvision.models.classifier import model_for
 from lightvision.training import Context, TrainSettings, evaluate, fingerprint, fit, predict
+from lightvision.compress.distillation import DistillSettings, kd
+from lightvision.compress.quant_graph import activation_quantizers, quantized_layers
+from lightvision.compress.quantization import PtqSettings, QatSettings, ptq, qat
+from lightvision.compress.quantizers import Quantizer
+from lightvision.compress.recipe import Recipe
+from lightvision import training
 
-BRIEF = dict(epochs=1, batch_size=16, lr=1e-3, images=40, reestimate=40)
+BRIEF = dict(epochs=1, batch_size=16, lr=1e-3, calibration_images=40, reestimate=40)
 ARCHS = {"resnet18": dict(stem_stride=2), "mobilenetv2_035": dict(stem_stride=2), "mobilenetv3_small_050": dict(stem_stride=2), "vit_tiny": dict(patch_size=16)}
 
 
@@ -49,9 +50,9 @@ def test_recipes_end_in_a_file_that_says_the_same(task, trained, tmp_path, recip
 def test_every_kind_of_network(task, tmp_path, arch):
     model = small(task, arch)
     said = predict(model, task, "val", "cpu").logits
-    eight = ptq(copy.deepcopy(model), task, PtqSettings(images=40), context_of())
+    eight = ptq(copy.deepcopy(model), task, PtqSettings(calibration_images=40), context_of())
     assert (predict(eight, task, "val", "cpu").logits - said).norm() < 0.5*(said - said.mean(0)).norm() + 0.1*said.norm()
-    two = qat(model, task, QatSettings(bits=2, floats=16, **BRIEF), context_of())
+    two = qat(model, task, QatSettings(bits=2, float_bits=16, **BRIEF), context_of())
     bits, graph = {n: m.bits for n, m in quantized_layers(two).items()}, [f"net.{n.target}" for n in two.net.graph.nodes]
     ordered = [bits[n] for n in graph if n in bits]
     assert ordered[0] == ordered[-1] == 8 and 2 in ordered and not any(isinstance(m, torch.nn.BatchNorm2d) for m in two.modules())
@@ -85,13 +86,13 @@ def test_interrupted_training_continues_bit_for_bit(task, trained, tmp_path, mon
 
 def test_low_bits_need_training_and_training_helps(trained, task):
     accuracy = lambda model: evaluate(predict(model, task, "train", "cpu"))["accuracy"]
-    rounded = accuracy(ptq(copy.deepcopy(trained), task, PtqSettings(bits=2, ends=2, depthwise=2), context_of()))
-    learned = accuracy(qat(copy.deepcopy(trained), task, QatSettings(**{**BRIEF, "bits": 2, "ends": 2, "depthwise": 2, "epochs": 6, "lr": 3e-3}), context_of()))
+    rounded = accuracy(ptq(copy.deepcopy(trained), task, PtqSettings(bits=2, first_last_bits=2, depthwise_bits=2), context_of()))
+    learned = accuracy(qat(copy.deepcopy(trained), task, QatSettings(**{**BRIEF, "bits": 2, "first_last_bits": 2, "depthwise_bits": 2, "epochs": 6, "lr": 3e-3}), context_of()))
     assert learned > rounded
 
 
 def test_four_bit_activations_stand_where_weights_read(task, trained):
-    model = ptq(copy.deepcopy(trained), task, PtqSettings(bits=4, activations=4), context_of())
+    model = ptq(copy.deepcopy(trained), task, PtqSettings(bits=4, activation_bits=4), context_of())
     modules = [model.net.get_submodule(n.target) for n in model.net.graph.nodes if n.op == "call_module"]
     bits = [m.bits for m in modules if isinstance(m, Quantizer)]
     assert bits[0] == bits[-1] == 8 and {4, 8} == set(bits) == {q.bits for q in activation_quantizers(model).values()}
@@ -100,7 +101,7 @@ def test_four_bit_activations_stand_where_weights_read(task, trained):
 
 
 def test_a_quantized_network_distills_with_hints(task, trained):
-    model = ptq(copy.deepcopy(trained), task, PtqSettings(images=40), context_of())
+    model = ptq(copy.deepcopy(trained), task, PtqSettings(calibration_images=40), context_of())
     before = fingerprint(model)
     kd(model, task, DistillSettings(epochs=1, batch_size=16, loss="hint"), context_of(teacher=small(task, "test_resnet")))
     assert fingerprint(model) != before and quantized_layers(model)
@@ -108,12 +109,12 @@ def test_a_quantized_network_distills_with_hints(task, trained):
 
 @pytest.mark.parametrize("given, text", [
     (dict(bits=3), "bits is 3: it must be 8, 4 or 2"),
-    (dict(activations=2), "activations is 2: it must be 8 or 4"),
-    (dict(range="max"), "range is 'max': it must be mse, percentile or minmax"),
-    (dict(images=0), "calibration needs at least 1 training picture"),
-    (dict(layers={"net.head": 7}), "layers: net.head is 7"),
-    (dict(layers="net.head"), "layers has 'net.head' without bits"),
-    (dict(layer={"net.head": 4}), "did you mean 'layers'"),
+    (dict(activation_bits=2), "activation_bits is 2: it must be 8 or 4"),
+    (dict(range_method="max"), "range_method is 'max': it must be mse, percentile or minmax"),
+    (dict(calibration_images=0), "calibration needs at least 1 training picture"),
+    (dict(layer_bits={"net.head": 7}), "layer_bits: net.head is 7"),
+    (dict(layer_bits="net.head"), "layer_bits has 'net.head' without bits"),
+    (dict(layerbits={"net.head": 4}), "did you mean layer_bits"),
 ])
 def test_settings_that_cannot_be(given, text):
     with pytest.raises(LightVisionError) as error: PtqSettings.from_dict(given)
@@ -127,12 +128,12 @@ def test_networks_and_tasks_that_cannot_be(task, trained, tmp_path, case, text):
     import dataclasses
 
     import timm
-    model, settings, given = copy.deepcopy(trained), PtqSettings(images=40), task
-    if case == "name": settings = PtqSettings(layers={"net.conv_sten": 4})
+    model, settings, given = copy.deepcopy(trained), PtqSettings(calibration_images=40), task
+    if case == "name": settings = PtqSettings(layer_bits={"net.conv_sten": 4})
     if case == "layer": model.net = timm.create_model("test_nfnet", num_classes=10)
     if case == "order": model.net = timm.create_model("densenet121", num_classes=10)
     if case == "nan": model.net.conv_head.weight.data[0, 0] = float("nan")
-    if case == "empty": given = dataclasses.replace(task, parts=torch.full_like(task.parts, 1))
+    if case == "empty": given = dataclasses.replace(task, splits=torch.full_like(task.splits, 1))
     with pytest.raises(LightVisionError) as error:
         if case == "file":
             path = save_model(ptq(model, task, settings, context_of()), tmp_path/"model.safetensors")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lightvision.data import PARTS, split_table
-from lightvision.folders import cached, content_hash
-from lightvision.tasks import SOURCES, find_archive, get_task, read_manifest
+from lightvision.data.datasets import SOURCES, find_archive, get_task, read_manifest
+from lightvision.data.folders import cached, content_hash
+from lightvision.data.task import SPLITS, split_table
 
 BESIDE = Path(__file__).resolve().parents[2]/"shared"/"data"
 
@@ -34,7 +34,7 @@ def test_manifest_is_what_the_code_splits(archive):
     head, known = read_manifest(archive)
     table = cached(path, SOURCES[archive]["size"])[1]
     assert head["archive"] == content_hash(path), "another archive of the same data set: its split comes from the manifest"
-    assert (np.array(PARTS)[split_table(table)] == known["part"].to_numpy()).all()
+    assert (np.array(SPLITS)[split_table(table)] == known["part"].to_numpy()).all()
 
 
 @pytest.mark.parametrize("archive", ["trashnet"], indirect=True)

@@ -7,15 +7,17 @@ import pytest
 import torch
 import yaml
 
-from lightvision.data import LightVisionError
-from lightvision.generality import answers, mcnemar, probability_of_improvement, score_table, seeds_and_items, stratified_interval
-from lightvision.runner import load_predictions, save_predictions
-from lightvision.stats import Claim, check_family, compare, detectable, holm, interval, plot_forest, readable_claims, seeds_needed, sign_flip, tost
-from lightvision.study import Run
+from lightvision.core import LightVisionError
+from lightvision.stats.images import (correct_items, mcnemar, probability_of_improvement, score_table,
+                                      seeds_and_items, stratified_interval)
+from lightvision.stats.seeds import (Claim, check_family, compare, detectable, holm, interval, plot_forest,
+                                     readable_claims, seeds_needed, sign_flip, tost)
 from lightvision.training import Predictions
+from lightvision.study.plan import Run
+from lightvision.study.records import load_predictions, save_predictions
 
 FAMILY = """
-- {a: kd, b: extra}
+- {a: kd, b: finetune}
 - {a: kd, b: fp32, kind: match, margin: 2, metric: macro_f1}
 - {claim: a small net is as good as a large one, a: small/kd, b: large/fp32, kind: match, margin: 0.5}
 """
@@ -31,7 +33,7 @@ def records_of(gains, seeds=8, tasks=("eurosat", "ucmerced"), seed=0):
     return pd.DataFrame(rows)
 
 
-GAINS = {("large", "fp32"): 1., ("small", "fp32"): 0., ("small", "extra"): .1, ("small", "kd"): 1.}
+GAINS = {("large", "fp32"): 1., ("small", "fp32"): 0., ("small", "finetune"): .1, ("small", "kd"): 1.}
 
 
 def runs_of(records):
@@ -76,10 +78,10 @@ def test_failed_runs_cannot_shrink_the_family():
 
 def test_only_shared_seeds_count():
     records = records_of(GAINS, tasks=("eurosat",))
-    fewer = records[~((records.recipe == "extra") & (records.seed < 3))]
-    row = compare(fewer, [dict(a="kd", b="extra")]).iloc[0]
+    fewer = records[~((records.recipe == "finetune") & (records.seed < 3))]
+    row = compare(fewer, [dict(a="kd", b="finetune")]).iloc[0]
     assert row.seeds == 5 and "cannot be shown with 5 seeds" in row.verdict and "6 seeds are needed" in row.verdict
-    assert row.detectable == np.inf and "none" in set(readable_claims(compare(fewer, [dict(a="kd", b="extra")]))["detectable, pp"])
+    assert row.detectable == np.inf and "none" in set(readable_claims(compare(fewer, [dict(a="kd", b="finetune")]))["detectable, pp"])
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -93,9 +95,9 @@ def test_no_verdict_from_almost_nothing(seeds):
 
 def test_records_that_do_not_fit():
     records = records_of(GAINS)
-    with pytest.raises(LightVisionError, match="two Records of seed 0"): compare(pd.concat([records, records]), [dict(a="kd", b="extra")])
-    with pytest.raises(LightVisionError, match="no column 'top5'"): compare(records, [dict(a="kd", b="extra", metric="top5")])
-    with pytest.raises(LightVisionError, match="no fraction"): compare(records.assign(test_accuracy=98.), [dict(a="kd", b="extra")])
+    with pytest.raises(LightVisionError, match="two Records of seed 0"): compare(pd.concat([records, records]), [dict(a="kd", b="finetune")])
+    with pytest.raises(LightVisionError, match="no column 'top5'"): compare(records, [dict(a="kd", b="finetune", metric="top5")])
+    with pytest.raises(LightVisionError, match="no fraction"): compare(records.assign(test_accuracy=98.), [dict(a="kd", b="finetune")])
     with pytest.raises(LightVisionError, match="no Run has the recipe 'qat8'"): compare(records, [dict(a="qat8", b="fp32")])
     with pytest.raises(LightVisionError, match="no task and architecture"): compare(records, [dict(a="kd", b="fp32", task="trashnet")])
 
@@ -135,7 +137,7 @@ def test_predictions_from_disk(tmp_path):
     a, b = [run(f"a{s}.npz", .97) for s in range(4)], [run(f"b{s}.npz", .90) for s in range(4)]
     found = seeds_and_items(a, b)
     assert found["low"] < 7 < found["high"] and found["low"] > 0 and (found["seeds"], found["items"]) == (4, 900)
-    right = answers([a[0], b[0]])
+    right = correct_items([a[0], b[0]])
     assert mcnemar(*right) < .001 and right.shape == (2, 900)
     with pytest.raises(LightVisionError, match="different items"): seeds_and_items(a, [*b[:3], run("shuffled.npz", .9, rng.permutation(900))])
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest, torch
 
 from conftest import numbers
-from lightvision.data import LightVisionError
-from lightvision.models import create_model, load_model, model_for, save_model
-from lightvision.recipes import Recipe
-from lightvision.tasks import get_task
+from lightvision.core import LightVisionError
+from lightvision.data.datasets import get_task
+from lightvision.models.checkpoint import load_model, save_model
+from lightvision.models.classifier import create_model, model_for
 from lightvision.training import Context, TrainSettings, batches, evaluate, fit, predict
+from lightvision.compress.recipe import Recipe
 
 SETTINGS = dict(epochs=4, batch_size=16, lr=6e-3, mixup=0.2, ema=0.9, clip=1.0)
 CHILD = """
@@ -87,8 +88,8 @@ def test_a_loss_that_is_no_number_stops_at_once(task, tmp_path):
 @pytest.mark.parametrize("call, text", [
     (lambda: create_model("mobilnetv2_100", 10, 32), "did you mean mobilenetv2_100"),
     (lambda: create_model("resnet18", 10, 32, weights="imagnet"), "use \"auto\""),
-    (lambda: TrainSettings.from_dict(dict(leraning_rate=1)), "unknown training setting 'leraning_rate'"),
-    (lambda: TrainSettings.from_dict(dict(batchsize=8)), "did you mean 'batch_size'"),
+    (lambda: TrainSettings.from_dict(dict(leraning_rate=1)), "unknown setting 'leraning_rate'"),
+    (lambda: TrainSettings.from_dict(dict(batchsize=8)), "did you mean batch_size"),
     (lambda: TrainSettings.from_dict(dict(epochs=0)), "at least 1"),
     (lambda: Recipe.parse("fp23"), "did you mean fp32"),
     (lambda: Recipe.parse(""), "the recipe is empty"),

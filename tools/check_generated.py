@@ -1,4 +1,4 @@
-"""Regenerate all that is generated (package, README, cleaned notebooks) and fail when that changed anything.
+"""Regenerate all that is generated (package, README, cleaned notebooks) and fail when that changed anything; check the floors of the package.
 
 Compares files before and after rather than with git, so it says the same in a checkout with uncommitted work.
 """
@@ -24,6 +24,9 @@ def main():
     changed = sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))
     if changed: sys.exit("out of date, now regenerated; look at them and commit them: " + ", ".join(changed))
     print(f"{len(after)} generated files agree with their sources")
+    floors = subprocess.run([str(BIN/"lint-imports"), "--no-logo"], capture_output=True, text=True)
+    if floors.returncode: sys.exit(f"a module imports from a floor above it (.importlinter draws the floors):\n{floors.stdout}")
+    print("each floor imports only lower ones")
 
 
 if __name__ == "__main__": main()
