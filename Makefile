@@ -37,7 +37,7 @@ study: $(READY) ## run the smoke study (synthetic data, a few minutes) and write
 	$(BIN)/lightvision study smoke
 
 test: check ## everything CI checks: generated files, the library notebooks, whole-program tests
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --pause 0.2
+	OMP_NUM_THREADS=1 $(BIN)/python tools/test_notebooks.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 900 --durations 15 tests
 
 check: $(READY) ## are lightvision/, README.md and the notebooks what their sources say?

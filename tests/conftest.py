@@ -38,7 +38,7 @@ def quiet_machine(monkeypatch):
 
 @pytest.fixture(scope="module")
 def task():
-    "Ten classes, five pictures of each and part; one thread, for sums in another order round otherwise."
+    "Ten classes, five images of each and part; one thread, for sums in another order round otherwise."
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield get_task("landcover-mini").few(None, 5)

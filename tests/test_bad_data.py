@@ -29,9 +29,9 @@ def own_folders(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pictures(tmp_path):
-    "A folder of three classes with eight pictures each."
+    "A folder of three classes with eight images each."
     images, table = draw_landcover(per_class=8)
-    folder = tmp_path/"pictures"
+    folder = tmp_path/"images"
     for image, name in zip(images, table["names"]):
         if name.split("/")[0] in ("forest", "lake", "road"):
             (folder/name).parent.mkdir(parents=True, exist_ok=True)
@@ -104,15 +104,15 @@ def test_link_in_zip(tmp_path):
 
 
 def test_bad_files_are_named(pictures):
-    (pictures/"forest"/"notes.txt").write_text("trees")
+    (pictures/"forest"/"notes.jpg").write_text("trees")
     (pictures/"lake"/"a.jpg").write_bytes(b"")
     whole = (pictures/"road"/"road000.png").read_bytes()
     (pictures/"road"/"cut.png").write_bytes(whole[:len(whole) // 2])
-    refused(f"folder:{pictures}", "forest/notes.txt cannot be read as an image", "and 2 more", "skip_bad=True")
+    refused(f"folder:{pictures}", "forest/notes.jpg cannot be read as an image", "and 2 more", "skip_bad=True")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         task = get_task(f"folder:{pictures}", skip_bad=True)
-    assert len(task) == 24 and task.skipped == ["forest/notes.txt", "lake/a.jpg", "road/cut.png"] and "3 unreadable files" in str(said[0].message)
+    assert len(task) == 24 and task.skipped == ["forest/notes.jpg", "lake/a.jpg", "road/cut.png"] and "3 unreadable files" in str(said[0].message)
 
 
 def test_nothing_readable(tmp_path):
@@ -136,7 +136,7 @@ def test_folders_that_make_no_task(pictures, tmp_path):
     shutil.copytree(pictures/"lake", tmp_path/"one"/"lake")
     answers(f"folder:{tmp_path/'one'}", "one class only (lake)")
     for p in sorted((pictures/"road").iterdir())[2:]: p.unlink()
-    answers(f"folder:{pictures}", "class 'road'", "has 2 images", "fewer than the three parts")
+    answers(f"folder:{pictures}", "class 'road'", "has 2 images", "fewer than the three splits")
     shutil.copy(pictures/"road"/"road000.png", pictures/"road"/"copy.png")
     answers(f"folder:{pictures}", "has 2 images (3 files, some of them copies)")
 
@@ -235,3 +235,31 @@ def test_download_resumes(have, ranges, tmp_path, monkeypatch):
 def test_same_pixels_on_every_run():
     a, b = draw_landcover(3)[0], draw_landcover(3)[0]
     assert np.array_equal(a, b) and get_task("landcover-mini").synthetic
+
+
+def test_links_that_lead_back_are_not_followed(pictures, tmp_path):
+    (pictures/"lake"/"loop").symlink_to("..")
+    other = tmp_path/"more"
+    other.mkdir()
+    (pictures/"lake"/"more").symlink_to(other)
+    (other/"back").symlink_to(pictures/"lake")
+    assert len(get_task(f"folder:{pictures}")) == 24
+
+
+def test_files_that_are_no_images_by_name_are_counted(pictures):
+    for name in ("lake/labels.csv", "lake/notes.txt", "road/data.json", "readme.md"): (pictures/name).write_text("1")
+    with pytest.warns(UserWarning, match="3 files that are no images by their names were left out, such as lake/labels.csv"):
+        assert len(get_task(f"folder:{pictures}")) == 24
+
+
+def test_a_test_split_of_one_image_is_told(pictures):
+    for path in sorted((pictures/"road").iterdir())[3:]: path.unlink()
+    with pytest.warns(UserWarning, match="single image of 1 classes, such as road"): get_task(f"folder:{pictures}")
+
+
+def test_a_path_is_a_task(pictures, monkeypatch):
+    expected = get_task(f"folder:{pictures}").data_hash
+    monkeypatch.chdir(pictures.parent)
+    for name in (str(pictures), pictures.name, f"./{pictures.name}", f"{pictures.name}/"): assert get_task(name).data_hash == expected
+    for empty in ("folder:", "folder: "):
+        with pytest.raises(LightVisionError, match="names no folder"): get_task(empty)

@@ -103,10 +103,10 @@ def test_every_method_has_the_same_training(task, context, tmp_path):
     assert set(names) < set(METHODS) and hypervolume(table.bytes.dropna(), table.val_accuracy.dropna(), 1e6) > 0
 
 @pytest.mark.parametrize("call, words", [
-    (dict(budget=3000), "smallest file"), (dict(budget=10**6, min_accuracy=2), "floor"), (dict(budget=10**6, min_accuracy=1.0), "lower the min_accuracy")])
+    (dict(budget=3000), "smallest file"), (dict(budget=10**6, min_accuracy=2), "min_accuracy"), (dict(budget=10**6, min_accuracy=1.0), "lower min_accuracy")])
 def test_what_cannot_be_is_said(task, context, call, words):
     model = small(task, "test_resnet")
-    if call.get("floor") == 1.0: model = fit(model, task, TrainSettings(epochs=4, batch_size=20, lr=6e-3), context); call = dict(call, budget=3600)
+    if call.get("min_accuracy") == 1.0: model = fit(model, task, TrainSettings(epochs=4, batch_size=20, lr=6e-3), context); call = dict(call, budget=3600)
     quick = dataclasses.replace(SETTINGS, iterations=1)
     with pytest.raises(LightVisionError, match=words) as e: fit_budget(model, task, settings=quick, context=context, **call)
     assert "\n" not in str(e.value)
@@ -132,7 +132,7 @@ def test_the_probe_and_the_search_never_see_validation_or_test(task, context):
     size = FileSize(model)
     options = options_of(size, size.full.widths, SETTINGS)
     other = task.images.clone()
-    other[(task.splits != 0)] = 0 # validation and test pictures are black
+    other[(task.splits != 0)] = 0 # validation and test images are black
     blind = dataclasses.replace(task, images=other)
     seen = [sensitivities(Probe(model, model, size, t, SETTINGS, context), size.full, options) for t in (task, blind)]
     assert all((seen[0][v] == seen[1][v]).all() for v in options)

@@ -122,7 +122,7 @@ def test_measurements_join_by_name_and_leave_out_what_does_not_compare(tmp_path)
     joined, notes = add_measurements(records, tmp_path)
     cost = "median latency, ms: cpu, onnxruntime"
     assert joined.set_index("run")[cost].dropna().to_dict() == {"fp32_s0": 8, "qat8_s1": 5}
-    assert notes == ["2 of 5 rows of latency.csv are left out: several threads or pictures a call, a busy machine or an emulated one.", "Not measured: instructions."]
+    assert notes == ["2 of 5 rows of latency.csv are left out: several threads or images a call, a busy machine or an emulated one.", "Not measured: instructions."]
     assert recommend(candidates(joined), [{"bytes": 5e6, cost: 6}]).name[0] == "net/qat8"
     for broken, word in ((lambda t: t.drop(columns="runtime"), "no column 'runtime'"), (lambda t: t.assign(artifact="model.onnx"), "--name fp32_s0")):
         with pytest.raises(LightVisionError, match=word): join_measured(records, broken(pd.read_csv(tmp_path/"latency.csv")), "latency.csv")

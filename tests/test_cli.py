@@ -1,11 +1,19 @@
 """The command line as a user meets it: help from the docments, and mistakes that end with one clear line."""
+import json
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from PIL import Image
 
+from conftest import COMMAND
 from lightvision.study.plan import load_plan
 from lightvision.study.report import check_evidence
+from lightvision.cli import main
 
 def one_line(done, *words):
     "Exit code 2, and one line on standard error that holds `words`."
@@ -15,11 +23,45 @@ def one_line(done, *words):
     for word in words: assert word in lines[0], lines[0]
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "study", "results", "bench"])
-def test_help_comes_from_the_docments(lightvision, command):
-    done = lightvision(command, "--help")
-    assert done.returncode == 0 and f"usage: lightvision {command}" in done.stdout
-    assert "--out" in done.stdout or command in ("prepare", "bench")
+@pytest.mark.parametrize("command", ["prepare", "train", "compress", "budget", "evaluate", "predict", "export", "study", "results",
+                                     "bench input", "bench runner", "bench latency", "bench instructions", "bench vendor", "bench budget"])
+def test_help_comes_from_the_docments(capsys, command):
+    with pytest.raises(SystemExit) as end: main([*command.split(), "--help"])
+    shown = capsys.readouterr().out
+    assert not end.value.code and f"usage: lightvision {command}" in shown
+    assert "--out" in shown or command in ("prepare", "evaluate", "export")
+
+
+def test_help_takes_no_time(lightvision):
+    "torch takes seconds; neither `--help` nor `import lightvision` loads it."
+    assert "bench latency" in lightvision("--help").stdout and "bench input" in lightvision("bench", "--help").stdout
+    code = "import sys, lightvision, lightvision.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_verbs_for_people_and_for_programs(tmp_path, monkeypatch, capsys):
+    "train with a teacher, evaluate and predict, as sentences and as JSON."
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        assert main([str(a) for a in args]) == 0
+        return capsys.readouterr().out
+    train = "train", "landcover-mini", "mobilenetv3_small_050", "--weights", "scratch", "--epochs", 1
+    teacher = json.loads(call(*train, "--json").splitlines()[-1])
+    student = json.loads(call(*train, "--teacher", teacher["checkpoint"], "--json").splitlines()[-1])
+    assert student["recipe"] == "kd" and student["checkpoint"] != teacher["checkpoint"]
+    assert json.loads(call(*train, "--teacher", teacher["checkpoint"], "--json").splitlines()[-1]) == student # found again
+
+    evaluate = "evaluate", "--checkpoint", student["checkpoint"]
+    assert call(*evaluate).startswith("validation accuracy")
+    assert "test_accuracy" not in student and "test accuracy" in call(*train, "--final")
+    final = json.loads(call(*evaluate, "--final", "--json"))
+    measured = json.loads((Path(student["checkpoint"]).parent/"measures.json").read_text())
+    assert final["split"] == "test" and final["accuracy"] == pytest.approx(measured["test_accuracy"])
+
+    Image.new("RGB", (50, 40), "navy").save("navy.png")
+    rows = call("predict", "navy.png", "--checkpoint", student["checkpoint"], "--out", "table.csv", "--json").splitlines()
+    assert json.loads(rows[0])["predicted"] in pd.read_csv("table.csv").columns
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -69,7 +111,7 @@ def test_unwritable_output(refused, plan, tmp_path):
 def test_train_resumes_and_names_a_truncated_checkpoint(lightvision, tmp_path):
     command = ["train", "landcover-mini", "mobilenetv3_small_050", "--weights", "scratch", "--epochs", "1"]
     done = lightvision(*command)
-    assert done.returncode == 0 and "test accuracy" in done.stdout, done.stderr
+    assert done.returncode == 0 and "validation accuracy" in done.stdout and "test accuracy" not in done.stdout, done.stderr
     checkpoint, = (tmp_path/"runs").rglob("checkpoint.pt")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     one_line(lightvision(*command), "checkpoint", "damaged", "delete it")
@@ -103,3 +145,29 @@ def test_every_shipped_plan_is_valid():
     from lightvision.cli import find_plan
     plans = sorted(find_plan("smoke").parent.glob("*.yaml"))
     assert plans and all(load_plan(p).about for p in plans)
+
+
+def test_a_study_travels_to_a_machine_that_shares_nothing(tmp_path, plan, monkeypatch, capsys):
+    "Packed here, run in another folder with an empty home, merged back; a second merge changes nothing."
+    monkeypatch.chdir(tmp_path)
+    there, path = tmp_path/"there", plan(per_class=8, epochs=1)
+    there.mkdir()
+    assert main(["study", str(path), "--pack", str(there/"study.tar")]) == 0
+    env = {**os.environ, "HOME": str(there/"home"), "LIGHTVISION_CACHE": str(there/"cache"), "LIGHTVISION_DATA": str(there/"none")}
+
+    def away(*args): return subprocess.run([*COMMAND, *args], cwd=there, env=env, capture_output=True, text=True)
+    done = away("study", "study.tar", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    done = away("results", "study.tar", "--pack", "back.tar")
+    assert done.returncode == 0 and (there/"back.tar").exists(), done.stderr
+    assert main(["results", str(path), "--merge", str(there/"back.tar")]) == 0
+    assert "4 Run(s) taken, 0 were here already" in capsys.readouterr().out
+    here = {p.parent.name: p.read_bytes() for p in (tmp_path/"runs").rglob("record.json")}
+    assert here == {p.parent.name: p.read_bytes() for p in (there/"runs").rglob("record.json")} and len(here) == 4
+    assert main(["results", str(path), "--merge", str(there/"back.tar")]) == 0
+    assert "0 Run(s) taken, 4 were here already" in capsys.readouterr().out
+    whole = (there/"back.tar").read_bytes()
+    for damage in (whole[:len(whole)//2], whole.replace(b"accuracy", b"accurocy", 1), b"no tar at all"):
+        (there/"bad.tar").write_bytes(damage)
+        assert main(["results", str(path), "--merge", str(there/"bad.tar")]) == 2
+        assert "damaged or foreign" in capsys.readouterr().err

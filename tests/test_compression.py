@@ -123,9 +123,9 @@ def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
 
 
 def test_our_file_beside_the_runtimes_own(lightvision, tiny, tmp_path):
-    done = lightvision("bench", "peer", tiny, "--out", "peer.csv")
+    done = lightvision("bench", "vendor", tiny, "--out", "vendor.csv")
     assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path/"peer.csv").set_index("model")
+    table = pd.read_csv(tmp_path/"vendor.csv").set_index("model")
     assert list(table.index) == ["fp32", "onnxruntime's ptq8"] and table.bytes["onnxruntime's ptq8"] < table.bytes["fp32"]
     assert table.float_layers["onnxruntime's ptq8"] == 0 < table.float_layers["fp32"]
 
@@ -133,13 +133,13 @@ def test_our_file_beside_the_runtimes_own(lightvision, tiny, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (["budget", "--size", "60 kilos", "--checkpoint", "TRAINED"], ["60 kilos", "200KB"]),
     (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--latency-ms", "0"], ["0.0 ms", "above 0"]),
-    (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--fraction", "2"], ["share", "at most 1"]),
+    (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--fraction", "2"], ["fraction", "at most 1"]),
     (["budget", "--size", "2KB", "--checkpoint", "TRAINED"], ["does not fit", "allow more bytes"]),
     (["export", "--checkpoint", "TRAINED", "--formats", "onnx", "tfl"], ["tfl", "tflite"]),
     (["bench", "budget"], ["fp32 Run"]),
     (["bench", "budget", "TRAINED", "--methods", "magic"], ["magic", "baic"]),
     (["bench", "budget", "MOVED"], ["measures.json", "where its Run left it"]),
-    (["bench", "peer", "TRAINED", "--formats", "ptl"], ["no vendor quantizer for 'ptl'", "onnx, pte, tflite"]),
+    (["bench", "vendor", "TRAINED", "--formats", "ptl"], ["no vendor quantizer for 'ptl'", "onnx, pte, tflite"]),
 ])
 def test_a_search_that_cannot_be_gets_one_line(refused, tiny, tmp_path, arguments, words):
     moved = tmp_path/"moved.model"  # a copy without the measures beside it

@@ -30,7 +30,7 @@ def settings_of(**given): return DistillSettings.from_dict({**SETTINGS, **given}
 def teacher(task): return fit(small(task, "test_resnet"), task, TrainSettings.from_dict({**SETTINGS, "epochs": 2}), context_of(None))
 
 
-@pytest.mark.parametrize("finetune", [{}, dict(mixup=0.2, ema=0.9, clip=1.0), dict(precision="bf16", patience=2)])
+@pytest.mark.parametrize("extra", [{}, dict(mixup=0.2, ema=0.9, clip=1.0), dict(precision="bf16", patience=2)])
 def test_an_interrupted_student_with_hints_continues_bit_for_bit(task, teacher, tmp_path, extra):
     settings, expected, steps = settings_of(loss="hint", **extra), context_of(teacher), -(-len(task.indices("train"))//SETTINGS["batch_size"])
     whole, calls = kd(small(task), task, settings, expected), []
@@ -107,9 +107,9 @@ def test_as_recovery_another_setting_refuses_the_checkpoint(task, teacher, tmp_p
     ("none", "kd needs a teacher: name one in the plan with teacher: ..."),
     ("classes", "the teacher has 7 classes and landcover-mini has 10"),
     ("itself", "the teacher is the student itself"),
-    ("size", "the teacher cannot take pictures of 32x32 pixels"),
+    ("size", "the teacher cannot take images of 32x32 pixels"),
     ("place", "did you mean net.layer"),
-    ("head", "choose a stage that keeps the picture's layout"),
+    ("head", "choose a stage that keeps the image's layout"),
 ])
 def test_teachers_that_do_not_fit_are_named_before_training(task, teacher, tmp_path, case, text):
     student, settings, wrong = small(task), settings_of(loss="hint"), teacher

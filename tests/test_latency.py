@@ -28,7 +28,7 @@ RUN = dict(rounds=3, block_ms=3, threads=(1,))
 
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory):
-    "Two networks, each as .onnx and .ptl, and what they answer to eight pictures."
+    "Two networks, each as .onnx and .ptl, and what they answer to eight images."
     folder, images = tmp_path_factory.mktemp("nets"), np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), np.uint8)
     found = {}
     for arch in ("test_resnet", "mobilenetv2_100"):
@@ -42,7 +42,7 @@ def nets(tmp_path_factory):
             torch.onnx.export(net, (torch.rand(1, 3, 32, 32),), folder/f"{arch}.onnx", dynamo=False, input_names=["image"],
                               dynamic_axes={"image": {0: "n"}}, verbose=False)
             torch.jit.freeze(torch.jit.trace(net, torch.rand(1, 3, 32, 32)))._save_for_lite_interpreter(str(folder/f"{arch}.ptl"))
-        assert logits.std(0).min() > 0.1  # they depend on the picture, else anything would agree
+        assert logits.std(0).min() > 0.1  # they depend on the image, else anything would agree
         for suffix in (".onnx", ".ptl"): found[arch, suffix] = (folder/f"{arch}{suffix}", images, logits)
     return found
 

@@ -57,7 +57,7 @@ def stop_in_epoch(monkeypatch):
     return stop
 
 
-@pytest.mark.parametrize("text, share", [("prune30", 0.51), ("prune50", 0.30), ("prune50+kd", 0.30), ("prune30+prune50", 0.15), ("prune50+sparse80", 0.30),
+@pytest.mark.parametrize("text, fraction", [("prune30", 0.51), ("prune50", 0.30), ("prune50+kd", 0.30), ("prune30+prune50", 0.15), ("prune50+sparse80", 0.30),
                                          ("sparse80", 1), ("sparse80+kd", 1), ("sparse90+prune50+finetune", 0.35), ("scratch_small", 0.25)])
 def test_recipes_shrink_and_survive_the_file(task, trained, teacher, tmp_path, text, fraction):
     context = context_of(teacher, folder=tmp_path/"run")
@@ -127,7 +127,7 @@ def test_pruning_reads_training_pictures_only(task, trained):
     assert fingerprint(small[0]) == fingerprint(small[1])
 
 
-@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
 def test_dense_has_the_size_that_was_asked_for(trained, fraction):
     thin = narrow(trained, fraction)
     assert abs(parameters(thin)/parameters(trained) - fraction) < fraction/4

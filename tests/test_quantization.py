@@ -34,7 +34,7 @@ def trained(task): return fit(small(task), task, TrainSettings(epochs=3, batch_s
 @pytest.mark.parametrize("recipe", ["fp32+ptq8", "fp32+qat4", "qat8+qat2", "qat2+kd"])
 def test_recipes_end_in_a_file_that_says_the_same(task, trained, tmp_path, recipe):
     tokens = recipe.split("+")
-    settings = {t: {"images": 40} if t.startswith("ptq") else BRIEF if t.startswith("qat") else {"epochs": 1, "batch_size": 16} for t in tokens}
+    settings = {t: {"calibration_images": 40} if t.startswith("ptq") else BRIEF if t.startswith("qat") else {"epochs": 1, "batch_size": 16} for t in tokens}
     recipe, context = Recipe.parse(recipe, settings), context_of(folder=tmp_path/"run", teacher=copy.deepcopy(trained))
     assert Recipe.from_yaml(recipe.to_yaml()) == recipe
     model = recipe.apply(copy.deepcopy(trained), task, context)
@@ -111,7 +111,7 @@ def test_a_quantized_network_distills_with_hints(task, trained):
     (dict(bits=3), "bits is 3: it must be 8, 4 or 2"),
     (dict(activation_bits=2), "activation_bits is 2: it must be 8 or 4"),
     (dict(range_method="max"), "range_method is 'max': it must be mse, percentile or minmax"),
-    (dict(calibration_images=0), "calibration needs at least 1 training picture"),
+    (dict(calibration_images=0), "calibration needs at least 1 training image"),
     (dict(layer_bits={"net.head": 7}), "layer_bits: net.head is 7"),
     (dict(layer_bits="net.head"), "layer_bits has 'net.head' without bits"),
     (dict(layerbits={"net.head": 4}), "did you mean layer_bits"),
@@ -123,7 +123,7 @@ def test_settings_that_cannot_be(given, text):
 
 @pytest.mark.parametrize("case, text", [("name", "did you mean net.conv_stem"), ("layer", "net.stem.conv1 is a ScaledStdConv2d, which cannot be"),
                                         ("order", "batch normalisation that does not follow a convolution"), ("nan", "weights that are not numbers"),
-                                        ("empty", "has no training pictures"), ("file", "is inconsistent")])
+                                        ("empty", "has no training images"), ("file", "is inconsistent")])
 def test_networks_and_tasks_that_cannot_be(task, trained, tmp_path, case, text):
     import dataclasses
 

@@ -1,6 +1,8 @@
 """What the repository promises about itself."""
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +48,9 @@ def test_imports_run_downhill():
     order = {}
     for path in sorted((ROOT/"nbs").glob("[0-9]*.ipynb")):
         cells = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+        own = {f"lightvision.{m}" for cell in cells for m in re.findall(r"^#\| *default_exp ([\w.]+)", cell, flags=re.M)}
         for name in (m for cell in cells for m in re.findall(r"^(?:from|import) (lightvision\.[\w.]+)", cell, flags=re.M)):
-            assert name in order or any(o.startswith(f"{name}.") for o in order), f"{path.name} imports {name}, which no earlier notebook exports"
+            assert name in order or name in own or any(o.startswith(f"{name}.") for o in order), f"{path.name} imports {name}, which no earlier notebook exports"
         for cell in cells:
             if m := re.search(r"^#\| *default_exp ([\w.]+)", cell, flags=re.M): order[f"lightvision.{m[1]}"] = path.name
 
@@ -57,3 +60,50 @@ def test_evidence_is_whole_and_names_no_machine():
     for manifest in (ROOT/"paper"/"evidence").glob("*/manifest.json"):
         assert check_evidence(manifest.parent) == []
         for notebook in manifest.parent.rglob("*.ipynb"): assert not re.search(r"/(home|root|work|Users|tmp)/\w", notebook.read_text()), notebook
+
+
+def notebook_of(*cells):
+    "A notebook of code cells, each (source, what is stored as printed)."
+    def cell(source, printed):
+        outputs = [dict(output_type="stream", name="stdout", text=printed)] if printed else []
+        return dict(cell_type="code", execution_count=None, id=f"c{hash(source) % 10**6}", metadata={}, outputs=outputs, source=source)
+    return json.dumps(dict(cells=[cell(*c) for c in cells], metadata={}, nbformat=4, nbformat_minor=5))
+
+
+def test_an_import_from_a_floor_above_is_noticed(tmp_path):
+    shutil.copytree(ROOT/"lightvision", tmp_path/"lightvision", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT/".importlinter", tmp_path)
+    lint = [str(Path(sys.executable).parent/"lint-imports"), "--no-logo", "--no-cache"]
+
+    def call(): return subprocess.run(lint, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert call().returncode == 0
+    path = tmp_path/"lightvision"/"core.py"
+    path.write_text(path.read_text() + "\nfrom lightvision.training import fit\n")
+    done = call()
+    assert done.returncode and "lightvision.core" in done.stdout and "lightvision.training" in done.stdout
+
+
+@pytest.mark.parametrize("cells, kind", [
+    ([("#| export\ndef f(): pass", ""), ("#| export\ndef g(): pass", ""), ("f(); g()", "")], "no example"),
+    ([("#| export\ndef f(): pass\ndef g(): pass", ""), ("f(); g()", "")], "several exports"),
+    ([("#| export\ndef f(x): pass", ""), ("f(1)", "")], "no docment"),
+    ([("x = 1\n"*41, "")], "long cell"),
+    ([(f"x = '{'a'*120}'", "")], "wide line"),
+    ([("#| export\ndef f(\n    x, # a number\n): pass", ""), ("f(1)", "")], None),
+])
+def test_the_cell_check_notices(tmp_path, cells, kind):
+    from check_cells import findings
+    (tmp_path/"a.ipynb").write_text(notebook_of(*cells))
+    assert [k for k, *_ in findings(tmp_path/"a.ipynb")] == ([kind] if kind else [])
+
+
+def test_the_output_check_notices(tmp_path):
+    from test_notebooks import run
+    (tmp_path/"a.ipynb").write_text(notebook_of(("print('took 3 ms')", "took 12.5 ms\n"), ("print('blue')", "red\n"), ("#| slow\nraise", "")))
+    _, error, stale = run(tmp_path/"a.ipynb", renew=False)
+    assert not error and stale == [1]
+    _, error, _ = run(tmp_path/"a.ipynb", renew=True)
+    assert json.loads((tmp_path/"a.ipynb").read_text())["cells"][2]["outputs"] == []
+    assert run(tmp_path/"a.ipynb", renew=False)[1:] == ("", [])
+    (tmp_path/"b.ipynb").write_text(notebook_of(("1/0", "")))
+    assert "ZeroDivisionError" in run(tmp_path/"b.ipynb", renew=False)[1]

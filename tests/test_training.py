@@ -138,3 +138,13 @@ def test_training_leaves_cudnn_as_it_was(task):
         Context(progress=False, device="cpu"), loss)
     assert before and set(seen) == {(True, True, False)}
     assert torch.backends.cudnn.enabled and not torch.backends.cudnn.deterministic
+
+
+def test_a_network_that_channels_last_would_break_is_trained_in_a_process_that_lives(tmp_path):
+    "RepVGG's backward pass corrupts memory in that layout (torch 2.13 on a CPU); a child process shows that ours does not."
+    code = ("from lightvision.api import create_model, load_task, train\n"
+            "task = load_task('landcover-mini', size=96, per_class=3)\n"
+            "train(create_model('repvgg_a0', task, weights='scratch'), task, epochs=1, batch_size=16, progress=False, device='cpu')\n"
+            "print('alive')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and "alive" in done.stdout, done.stderr[-300:]

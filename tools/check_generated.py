@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-GENERATED = ("lightvision/**/*.py", "nbs/**/*.ipynb", "README.md")
+GENERATED = ("lightvision/**/*.py", "nbs/**/*.ipynb", "nbs/*.svg", "README.md")
 BIN = Path(sys.executable).parent
 
 

@@ -1,4 +1,4 @@
-"""README.md from nbs/index.ipynb: execute it, so that its tables are those of the Records beside it, then render it without hidden cells."""
+"""README.md from nbs/index.ipynb: execute it and nbs/measured.ipynb, so that their tables are those of the Records beside them, then render the index without hidden cells."""
 import os
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from nbconvert import MarkdownExporter
 from nbdev.clean import nbdev_clean
 from traitlets.config import Config
 
-INDEX = Path("nbs/index.ipynb")
+INDEX, MEASURED = Path("nbs/index.ipynb"), Path("nbs/measured.ipynb")
 NOTE = "<!-- Made from nbs/index.ipynb by `make readme`; edit there. -->\n\n"
 
 
@@ -39,5 +39,5 @@ def render(path):
 
 
 if __name__ == "__main__":
-    execute(INDEX)
+    for page in (INDEX, MEASURED): execute(page)
     Path("README.md").write_text(render(INDEX), encoding="utf-8")

@@ -29,7 +29,7 @@ def uniform_allocation(size: FileSize, # of the uncompressed network
                  fraction: float, # of the width of each group, in (0, 1]
                  settings: BudgetSettings, # round_to
                 ) -> Allocation:
-    "The same bits and the same share for all"
+    "The same bits and the same fraction for all"
     policy, n = bit_policy(dataclasses.replace(settings.qat({}, 1), bits=bits)), len(size.layers)
     def width(g): r = grain(g.width, settings.round_to); return min(g.width, max(1, r*round(g.width*fraction/r)))
     return Allocation({g.name: width(g) for g in size.groups}, {name: policy(name, layer, i, n) for i, (name, layer) in enumerate(size.layers.items())})
@@ -93,7 +93,7 @@ def uniform_bits(model, budget, task, settings, context, folder, limit=None): # 
     return train_best(plans, model, task, settings, context, folder, Probe(model, model, size, task, settings, context))
 
 def uniform(model, budget, task, settings, context, folder, limit=None): # as `descend`
-    "The same bits and the same share of the width everywhere"
+    "The same bits and the same fraction of the width everywhere"
     size = check_budget(model, budget, task, settings, context)
     plans = [p for p in (widest(size, b, budget, settings) for b in BITS) if p]
     if not plans: raise LightVisionError(f"uniform does not get {model.config['arch']} into {show_size(budget)}: its smallest plan has "
@@ -189,7 +189,7 @@ def hypervolume(sizes, # bytes of the points
 # %% ../../nbs/06b_baselines.ipynb #c2615a90
 def plot_methods(table: pd.DataFrame, # of `compare`, one or several seeds of one task and network
                  accuracy: str = "val_accuracy", # or "test_accuracy"
-                 note: str = ""): # such as "synthetic pictures"
+                 note: str = ""): # such as "synthetic images"
     "Accuracy by bytes for each method; bars span the seeds"
     fig, ax = plt.subplots(figsize=(6.6, 3), dpi=80, layout="constrained")
     styles = zip(METHODS, ("#0173b2", "#949494", "#de8f05", "#029e73", "#cc78bc", "#ca9161"), "osD^vP")

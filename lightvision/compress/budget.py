@@ -38,10 +38,10 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     float_fraction: float = 0.5 # of the epochs of the last training, before its weights are put on grids
     iterations: int = 1 # steps on the way down, each a constant factor smaller
     trial_epochs: int = 1 # of training after each iteration but the last
-    trial_fraction: float = 0.5 # of the training pictures there
+    trial_fraction: float = 0.5 # of the training images there
     range_method: str = "mse" # how activations' grids are placed, see `QatSettings`
-    calibration_images: int = 256 # training pictures for that
-    reestimate: int = 1024 # training pictures for the statistics of batch normalisation after training
+    calibration_images: int = 256 # training images for that
+    reestimate: int = 1024 # training images for the statistics of batch normalisation after training
     damping: float = 0.0 # see `QatSettings`
 
     def rules(self):
@@ -105,10 +105,10 @@ def train_plan(model: Classifier, # float, pruned as planned
 
 # %% ../../nbs/06a_budget.ipynb #e4ecbf95
 def fewer(task: Task,
-          fraction: float, # of the training pictures, in (0, 1]
+          fraction: float, # of the training images, in (0, 1]
           *seed, # anything printable
-         ) -> Task: # with all of its val and test part
-    "A task with a share of the training pictures"
+         ) -> Task: # with all of its val and test split
+    "A task with a fraction of the training images"
     if fraction == 1: return task
     rows, splits = task.indices("train"), task.splits.clone()
     rows = rows[torch.randperm(len(rows), generator=generator(*seed))]
@@ -119,7 +119,7 @@ def visit(folder: Path, # of this visit alone
           make, # () -> (float network, plan, notes): called unless the folder knows the answer
           task, settings, context, # see `train_plan`
           epochs: int,
-          fraction: float = 1.0, # of the training pictures
+          fraction: float = 1.0, # of the training images
          ) -> dict: # plan, notes, bytes, val_accuracy, epochs, seconds, folder
     "Train a plan and write down what came of it"
     decided, done, began = folder/"plan.json", folder/"point.json", time.perf_counter()
@@ -190,7 +190,7 @@ def check_budget(model: Classifier, # float, uncompressed
         fraction = Probe(model, model, size, task, settings, context).agreement(least)
         raise LightVisionError(f"{model.config['arch']} does not fit into {show_size(budget)}: its smallest file has {size(least):,} bytes (2 bits, "
                                f"{1 - settings.max_ratio:.0%} of the channels) and before training agrees with the uncompressed network on {fraction:.0%} of the "
-                               "pictures; allow more bytes, raise max_ratio, or choose a smaller architecture")
+                               "images; allow more bytes, raise max_ratio, or choose a smaller architecture")
     if limit:
         probe = Probe(model, model, size, task, settings, context)
         value = limit.measure(cut(model, probe, least))
@@ -317,7 +317,7 @@ def _same_search(folder, key):
 
 # %% ../../nbs/06a_budget.ipynb #b9f6f206
 def plot_plan(plan: pd.DataFrame, # of `plan_table`
-              note: str = ""): # such as "synthetic pictures"
+              note: str = ""): # such as "synthetic images"
     "What is left of each layer's outputs, and its bits"
     colours = {8: "#0173b2", 4: "#de8f05", 2: "#029e73"}
     fig, ax = plt.subplots(figsize=(6.5, max(2.2, 0.16*len(plan) + 0.9)), dpi=80, layout="constrained")

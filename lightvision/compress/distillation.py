@@ -24,7 +24,7 @@ from .recipe import step
 
 # %% ../../nbs/03_distillation.ipynb #314874cd
 def kd_loss(student: torch.Tensor, # float [B, C], the student's logits
-            teacher: torch.Tensor, # float [B, C], the teacher's logits for the same pictures
+            teacher: torch.Tensor, # float [B, C], the teacher's logits for the same images
             temperature: float = 4.0, # the usual value for ten to a hundred classes; 1: the plain answer
            ) -> torch.Tensor: # a number, 0 or more
     "Divergence of the student's softened answer from the teacher's (Hinton et al. 2015)"
@@ -40,7 +40,7 @@ def _split(logits, target):
     return pair.log_softmax(1), others.log_softmax(1)
 
 def dkd_loss(student: torch.Tensor, # float [B, C], the student's logits
-             teacher: torch.Tensor, # float [B, C], the teacher's logits for the same pictures
+             teacher: torch.Tensor, # float [B, C], the teacher's logits for the same images
              y: torch.Tensor, # int64 [B], or class probabilities [B, C] as mixup makes them: then the class with the largest share
              alpha: float = 1.0, # weight of the label's class; a number or float [B]
              beta: float = 8.0, # weight of the other classes; a number or float [B]; 8 is the paper's usual value on CIFAR-100
@@ -60,10 +60,10 @@ def pearson(a: torch.Tensor, # float [N, M]
     return F.cosine_similarity(*(v - v.mean(1, keepdim=True) for v in (a, b)), dim=1)
 
 def dist_loss(student: torch.Tensor, # float [B, C], the student's logits
-              teacher: torch.Tensor, # float [B, C], the teacher's logits for the same pictures
+              teacher: torch.Tensor, # float [B, C], the teacher's logits for the same images
               temperature: float = 4.0, # see `kd_loss`
              ) -> torch.Tensor: # a number, 0 or more
-    "One minus correlation, within pictures and within classes (Huang et al. 2022)"
+    "One minus correlation, within images and within classes (Huang et al. 2022)"
     q, p = ((z.float()/temperature).softmax(1) for z in (student, teacher))
     return temperature**2*(2 - pearson(q, p).mean() - pearson(q.T, p.T).mean())
 
@@ -79,7 +79,7 @@ def hint_loss(student: torch.Tensor, # float [B, C, H, W], the student's feature
               teacher: torch.Tensor, # float [B, D, h, w], the teacher's features
               projector: nn.Module = nn.Identity(), # from C to D channels
              ) -> torch.Tensor: # a number, 0 or more
-    "Squared error of the projected features, as a share of the teacher's squared features (Romero et al. 2015)"
+    "Squared error of the projected features, as a fraction of the teacher's squared features (Romero et al. 2015)"
     student, teacher = same_grid(student, teacher)
     teacher = teacher.float()
     return F.mse_loss(projector(student).float(), teacher)/teacher.pow(2).mean().clamp_min(1e-12)
@@ -116,7 +116,7 @@ def to_grid(features, # what a module returned: float [B, C, H, W] or tokens [B,
     "Features as a grid; anything that is none is an error"
     shape = getattr(features, "shape", ())
     if len(shape) == 4: return features.permute(0, 3, 1, 2) if getattr(net, "output_fmt", "") == "NHWC" else features
-    if len(shape) != 3: raise LightVisionError(f"a place gives features of shape {tuple(shape)}: choose a stage that keeps the picture's layout")
+    if len(shape) != 3: raise LightVisionError(f"a place gives features of shape {tuple(shape)}: choose a stage that keeps the image's layout")
     h, w = getattr(getattr(net, "patch_embed", None), "grid_size", None) or (math.isqrt(shape[1]),)*2
     return features[:, -h*w:].transpose(1, 2).unflatten(2, (h, w)) # class and register tokens stand first
 
@@ -142,7 +142,7 @@ class DistillSettings(TrainSettings):
     label_smoothing: float = 0.0 # the teacher already says how likely the other classes are
     loss: str = "kd" # one of `LOSSES`
     temperature: float = 4.0 # divides the logits; 1 to 10, higher for a surer teacher
-    weight: float = 0.9 # teacher's share of the loss; Hinton et al. found a small share for the labels best; 1: teacher only
+    weight: float = 0.9 # teacher's fraction of the loss; Hinton et al. found a small fraction for the labels best; 1: teacher only
     alpha: float = 1.0 # dkd only: weight of the label's class
     beta: float = 8.0 # dkd only: weight of the other classes
     feature_weight: float = 5.0 # hint and attention only: weight beside Hinton's loss; as the attention paper's 1000/(14*14)
@@ -197,12 +197,12 @@ def distill_loss(settings: DistillSettings = DistillSettings(), # loss, temperat
 # %% ../../nbs/03_distillation.ipynb #c61eeb03
 @torch.no_grad()
 def _probe(model, x, places, who):
-    "Logits and features of two pictures, in evaluation mode"
+    "Logits and features of two images, in evaluation mode"
     training = model.training
     try: return with_features(model.eval(), x, places)
     except (RuntimeError, AssertionError, ValueError) as e:
         reason = str(e).splitlines()[0].rstrip(".") if str(e) else type(e).__name__
-        raise LightVisionError(f"the {who} cannot take pictures of {x.shape[2]}x{x.shape[3]} pixels ({reason}): make it for this size") from None
+        raise LightVisionError(f"the {who} cannot take images of {x.shape[2]}x{x.shape[3]} pixels ({reason}): make it for this size") from None
     finally: model.train(training)
 
 @contextmanager
@@ -273,10 +273,10 @@ def recover(model: nn.Module, # the damaged network, changed in place
 
 # %% ../../nbs/03_distillation.ipynb #5cffef08
 class CachedTeacher(nn.Module):
-    "A teacher that looks up its answers to the training pictures; for losses of logits only"
+    "A teacher that looks up its answers to the training images; for losses of logits only"
     def __init__(self, teacher: nn.Module, # a classifier
-                 task: Task, # whose train part is answered when the first question comes, in every turn that augmentation can give it
-                 batch_size: int = 64): # pictures at a time; as many as the cache of a processor likes
+                 task: Task, # whose train split is answered when the first question comes, in every turn that augmentation can give it
+                 batch_size: int = 64): # images at a time; as many as the cache of a processor likes
         super().__init__()
         self.teacher, self.config, self.task, self.batch_size = teacher, getattr(teacher, "config", {}), task, batch_size
         pixels = math.prod(task.images.shape[1:])
@@ -285,14 +285,14 @@ class CachedTeacher(nn.Module):
 
     @staticmethod
     def turns(task) -> int:
-        "How many passes over the train part fill the book"
+        "How many passes over the train split fill the book"
         return 1 if task.view != "satellite" else 8 if task.size[0] == task.size[1] else 4
 
     def keys(self, x): return (x.permute(0, 2, 3, 1).flatten(1)*255).round().long().mul_(self.factors).sum(1) # wraps around, as a hash may
 
     @torch.no_grad()
     def fill(self):
-        "Answer every picture in every turn"
+        "Answer every image in every turn"
         task, device, at = self.task, self.factors.device, 0
         rows, self.teacher = task.indices("train"), self.teacher.eval()
         n = self.turns(task)*len(rows)

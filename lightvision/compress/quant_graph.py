@@ -92,7 +92,7 @@ def _plain(node, layers, pads):
 
 # %% ../../nbs/04a_quant_graph.ipynb #151381c4
 def _same_pads(net, size):
-    "The padding (left, right, top, bottom) of each convolution with \"same\" padding, for pictures of this size"
+    "The padding (left, right, top, bottom) of each convolution with \"same\" padding, for images of this size"
     pads, hooks = {}, []
     for name, m in net.named_modules():
         if isinstance(m, Conv2dSame):

@@ -41,7 +41,7 @@ def weight_of(model: nn.Module, # a classifier
 def zero_fraction(model: nn.Module, # a classifier
                layers: list = None, # module names; None: all that may become zero
               ) -> float: # in [0, 1]
-    "The share of the weights that is exactly zero"
+    "The fraction of the weights that is exactly zero"
     weights = [weight_of(model, n) for n in layers or sparse_layers(model)]
     return 1 - sum(int(w.count_nonzero()) for w in weights)/sum(w.numel() for w in weights)
 
@@ -77,11 +77,11 @@ def fits_two_of_four(weight): return weight.ndim > 1 and weight.shape[1] % 4 == 
 
 # %% ../../nbs/05a_sparsity.ipynb #c6910879
 def cubic(step: int, # counted from 0
-          steps: int, # in which the share rises; from then on it is the final one
-          final: float, # share of zeros at the end, in [0, 1)
-          start: float = 0.0, # share of zeros at the start
+          steps: int, # in which the fraction rises; from then on it is the final one
+          final: float, # fraction of zeros at the end, in [0, 1)
+          start: float = 0.0, # fraction of zeros at the start
          ) -> float:
-    "The share of zeros at a training step (Zhu and Gupta 2017)"
+    "The fraction of zeros at a training step (Zhu and Gupta 2017)"
     return final + (start - final)*(1 - step/steps)**3 if step < steps else final
 
 # %% ../../nbs/05a_sparsity.ipynb #43a7f0db
@@ -115,7 +115,7 @@ class SparseSettings(RecoverySettings):
     "How many weights become zero, which, and when"
     percent: int = 80 # of the weights of `sparse_layers`
     pattern: str = "free" # "free": anywhere; "2:4": two of each four neighbours, for hardware that can skip them; only with 50 %
-    ramp: float = 0.5 # share of the step's training in which the zeros become more; the rest repairs
+    ramp: float = 0.5 # fraction of the step's training in which the zeros become more; the rest repairs
 
     def rules(self):
         return super().rules() | dict(
@@ -130,7 +130,7 @@ class SparseSettings(RecoverySettings):
             raise LightVisionError(f"percent is {self.percent}: two of four are 50, so use sparse50 or pattern \"free\"")
 
 # %% ../../nbs/05a_sparsity.ipynb #2d9ff9be
-UPDATES = 20 # of the masks while the share rises: ranking millions of weights takes a second or so
+UPDATES = 20 # of the masks while the fraction rises: ranking millions of weights takes a second or so
 
 class Sparsifier(nn.Module):
     "Masks that lose weights step by step; lent to a network while it trains, so the checkpoint holds its state"

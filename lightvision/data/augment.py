@@ -38,7 +38,7 @@ def random_dihedral(
 def random_window(
     x: torch.Tensor,            # float [B, C, H, W]
     generator: torch.Generator, # on the CPU
-    smallest: float = 0.35,     # smallest share of the area that is kept
+    smallest: float = 0.35,     # smallest fraction of the area that is kept
 ) -> torch.Tensor:
     "Random resized crop and left-right flip, one window an image."
     u = torch.rand(5, len(x), generator=generator).to(x.device)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'manifest_path', 'write_manifest', 'read_manifest', 'apply_manifest', 'data_folders', 'check_archive',
-           'download', 'find_archive', 'list_tasks', 'get_task']
+           'download', 'find_archive', 'list_tasks', 'task_name', 'get_task']
 
 # %% ../../nbs/00d_datasets.ipynb #fe07b890
 import gzip
@@ -197,6 +197,19 @@ def list_tasks(
                  splits="lightvision", here=True, licence="as the package", source="drawn by the package (synthetic)")]
     return pd.DataFrame(rows + [row(n, s) for n, s in SOURCES.items()]).set_index("task")
 
+# %% ../../nbs/00d_datasets.ipynb #2f97a04f
+def task_name(
+    name: str, # a published task, "folder:PATH", or a path
+) -> str: # a published task, or "folder:PATH"
+    "What a task is called; whatever looks like a path is a folder."
+    name = str(name)
+    if name == "landcover-mini" or name in SOURCES: return name
+    if name.startswith("folder:"):
+        if not name[7:].strip(): raise LightVisionError("folder: names no folder; write folder:PATH, or just the path")
+        return name
+    looks_so = "/" in name or "\\" in name or name in (".", "..") or name.startswith("~") or name.endswith(".zip")
+    return f"folder:{name}" if looks_so or Path(name).is_dir() else name
+
 # %% ../../nbs/00d_datasets.ipynb #c001f2da
 def get_task(
     name: str,                 # "landcover-mini", "eurosat", "ucmerced", "trashnet", or "folder:PATH"
@@ -206,7 +219,7 @@ def get_task(
     root=None,                 # where to look for archives instead of $LIGHTVISION_DATA
 ) -> Task:
     "A data set made ready, by name."
-    size = as_size(size)
+    size, name = as_size(size), task_name(name)
     if name.startswith("folder:"):
         if split != "lightvision":
             raise LightVisionError(f"a folder has no split {split!r}: make train, val and test folders in it for a split of your own")

@@ -42,7 +42,7 @@ def picture_rows(
     title: str,
     height: float = 0.62, # of a row, in inches
 ) -> plt.Figure:
-    "Rows of pictures, each row with its name; one image a row, so that the figure stays small."
+    "Rows of images, each row with its name; one image a row, so that the figure stays small."
     h, w = rows[0].shape[-2:]
     width, tall = 1.4 + height * max(len(r) for r in rows) * w / h, .35 + height * len(rows)
     fig, axes = plt.subplots(len(rows), 1, figsize=(width, tall), dpi=72, squeeze=False)
@@ -57,7 +57,7 @@ def picture_rows(
 # %% ../../nbs/00f_plots.ipynb #f05a29dc
 def plot_examples(
     task: Task,
-    n: int = 8,           # pictures of each class
+    n: int = 8,           # images of each class
     classes: list = None, # None: all of them
 ) -> plt.Figure:
     "The first training images of each class."
@@ -79,7 +79,7 @@ def mean_images(
 # %% ../../nbs/00f_plots.ipynb #5ce45b9e
 def plot_means(
     task: Task,
-    columns: int = 6, # pictures in a row
+    columns: int = 6, # images in a row
 ) -> plt.Figure:
     "The mean training image of each class."
     means = mean_images(task)

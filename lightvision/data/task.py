@@ -112,7 +112,7 @@ def split_hash(
     names: list, # "<Class>/<file>" of each item
     splits,       # index into `SPLITS` of each item
 ) -> str: # 16 hex digits
-    "What a split is known by. Extensions are left out: the same picture may come as .tif from one source and .jpg from another."
+    "What a split is known by. Extensions are left out: the same image may come as .tif from one source and .jpg from another."
     return hash_of(*(f"{n.rsplit('.', 1)[0]}\t{int(p)}" for n, p in zip(names, splits)))
 
 # %% ../../nbs/00a_task.ipynb #0f942a85
@@ -120,7 +120,7 @@ def duplicate_groups(
     names: list,  # one name an item
     hashes: list, # one hash of the decoded pixels an item
 ) -> list: # lists of two or more names, in the order of `names`
-    "Groups of items that share a hash."
+    "Groups of items that fraction a hash."
     groups = {}
     for name, h in zip(names, hashes): groups.setdefault(h, []).append(name)
     return [g for g in groups.values() if len(g) > 1]

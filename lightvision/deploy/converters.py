@@ -60,8 +60,8 @@ def to_pte(model: nn.Module, # a classifier, float or quantized
 WRITERS[".pte"] = to_pte
 
 # %% ../../nbs/08b_converters.ipynb #96be1e88
-def litert_job(source, target, height, width, precision, pictures=None):
-    "What runs in the converter's environment; with pictures, LiteRT quantizes the float program itself"
+def litert_job(source, target, height, width, precision, images=None):
+    "What runs in the converter's environment; with images, LiteRT quantizes the float program itself"
     import os, warnings
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     warnings.simplefilter("ignore")
@@ -70,15 +70,15 @@ def litert_job(source, target, height, width, precision, pictures=None):
     from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
     from litert_torch.quantize.quant_config import QuantConfig
     quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False))
-    config = QuantConfig(pt2e_quantizer=quantizer) if pictures or precision != "fp32" else None
-    picture, program = torch.rand(1, 3, int(height), int(width)), torch.export.load(source).module()
-    if pictures:
+    config = QuantConfig(pt2e_quantizer=quantizer) if images or precision != "fp32" else None
+    image, program = torch.rand(1, 3, int(height), int(width)), torch.export.load(source).module()
+    if images:
         import numpy
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
         program = prepare_pt2e(program, quantizer)
-        for one in numpy.load(pictures): program(torch.from_numpy(one)[None])
+        for one in numpy.load(images): program(torch.from_numpy(one)[None])
         program = convert_pt2e(program, fold_quantize=False)
-    litert_torch.convert(program, (picture,), quant_config=config).export(target)
+    litert_torch.convert(program, (image,), quant_config=config).export(target)
 
 def litert_python() -> str: # None: there is none
     "The Python that has LiteRT's converter: this one, $LIGHTVISION_LITERT, or that of .venv-litert beside the package or here"
@@ -89,7 +89,7 @@ def litert_python() -> str: # None: there is none
 
 def to_tflite(model: nn.Module, # a classifier, float or quantized
               path: Path, # ends in .tflite
-              pictures=None, # float32 [N, 3, H, W] in [0, 1]: LiteRT quantizes a float model itself, calibrated on these
+              images=None, # float32 [N, 3, H, W] in [0, 1]: LiteRT quantizes a float model itself, calibrated on these
              ) -> None:
     "Write a classifier for LiteRT"
     python = litert_python()
@@ -100,7 +100,7 @@ def to_tflite(model: nn.Module, # a classifier, float or quantized
     with tempfile.TemporaryDirectory() as folder:
         torch.export.save(program, source := f"{folder}/model.pt2")
         arguments = [source, str(path), *map(str, size), precision_of(model)]
-        if pictures is not None: np.save(f"{folder}/pictures.npy", pictures); arguments.append(f"{folder}/pictures.npy")
+        if images is not None: np.save(f"{folder}/images.npy", images); arguments.append(f"{folder}/images.npy")
         code = inspect.getsource(litert_job) + "\nimport sys; litert_job(*sys.argv[1:])"
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         job = subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True, env=environment)

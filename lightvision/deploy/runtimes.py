@@ -20,17 +20,17 @@ class ArtifactError(ValueError):
 
 def as_input(images, # uint8 [N, 3, H, W] as decoded, or float32 in [0, 1]
             ) -> np.ndarray: # float32 [N, 3, H, W] in [0, 1]
-    "Pictures as an Artifact takes them."
+    "Images as an Artifact takes them."
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
-        raise ArtifactError(f"pictures must be [N, 3, height, width] with N of 1 or more, not {list(images.shape)}")
+        raise ArtifactError(f"images must be [N, 3, height, width] with N of 1 or more, not {list(images.shape)}")
     return images.astype(np.float32)/np.float32(255) if images.dtype == np.uint8 else np.ascontiguousarray(images, np.float32)
 
 # %% ../../nbs/08_runtimes.ipynb #43a8bf14
 class Opened:
-    "An Artifact in its runtime: call it with pictures, get logits [N, classes]."
+    "An Artifact in its runtime: call it with images, get logits [N, classes]."
     def __init__(self, run,         # float32 [n, 3, H, W] -> float32 [n, classes]
-                 batch: int = 1,    # the most pictures a call takes; files of a fixed shape take one
+                 batch: int = 1,    # the most images a call takes; files of a fixed shape take one
                  size: tuple = None, # (H, W) in pixels; None: the file does not tell
                 ):
         self.run, self.batch, self.size = run, batch, size
@@ -153,7 +153,7 @@ def run_artifact(path, # .onnx, .tflite, .pte or .ptl
                  images, # uint8 [N, 3, H, W], or float32 in [0, 1]
                  threads: int = 1, # see `open_artifact`
                 ) -> np.ndarray: # float32 [N, classes]
-    "The logits that an Artifact gives for pictures."
+    "The logits that an Artifact gives for images."
     return open_artifact(path, threads)(images)
 
 # %% ../../nbs/08_runtimes.ipynb #692b5d6d
@@ -188,11 +188,11 @@ def _answer(request, state):
     before = peak_bytes(reset=True)
     opened = open_artifact(request["open"], request["threads"])
     size, n = opened.size or request["size"], request["batch"]
-    if not size: raise ArtifactError(f"{request['open']} does not tell the size of its pictures: pass size=")
-    if n > opened.batch: raise ArtifactError(f"{request['open']} takes {opened.batch} picture(s) a call, not {n}")
+    if not size: raise ArtifactError(f"{request['open']} does not tell the size of its images: pass size=")
+    if n > opened.batch: raise ArtifactError(f"{request['open']} takes {opened.batch} image(s) a call, not {n}")
     state.update(run=opened.run, x=np.random.default_rng(0).random((n, 3, *size), np.float32))
     try: state["run"](state["x"])
-    except Exception as e: raise ArtifactError(f"{request['open']} does not run on pictures of {size[0]}x{size[1]} ({str(e).splitlines()[0][:160]})") from None
+    except Exception as e: raise ArtifactError(f"{request['open']} does not run on images of {size[0]}x{size[1]} ({str(e).splitlines()[0][:160]})") from None
     peak = peak_bytes()
     return dict(runtime=runtime.name, version=version(runtime.package), threads=request["threads"] or all_threads(), size=list(size),
                 peak_bytes=None if before is None else peak - before)

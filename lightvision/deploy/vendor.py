@@ -21,9 +21,9 @@ from .export import deploy_form, quiet, to_onnx, traced
 
 # %% ../../nbs/08c_vendor.ipynb #1273df93
 def onnxruntime_quantizer(model: nn.Module, # a float classifier
-                         task: Task, # calibrated on its training part
+                         task: Task, # calibrated on its training split
                          path: Path, # ends in .onnx
-                         settings: PtqSettings = PtqSettings(bits=8), # how many pictures
+                         settings: PtqSettings = PtqSettings(bits=8), # how many images
                          context: Context = Context(), # the seed decides which
                         ) -> Path:
     "Quantize as onnxruntime does: uint8 activations by minimum and maximum, int8 weights per channel"
@@ -41,9 +41,9 @@ def onnxruntime_quantizer(model: nn.Module, # a float classifier
 
 # %% ../../nbs/08c_vendor.ipynb #232b0516
 def executorch_quantizer(model: nn.Module, # a float classifier
-                    task, # calibrated on its training part
+                    task, # calibrated on its training split
                     path: Path, # ends in .pte
-                    settings: PtqSettings = PtqSettings(bits=8), # how many pictures
+                    settings: PtqSettings = PtqSettings(bits=8), # how many images
                     context: Context = Context(), # the seed decides which
                    ) -> Path:
     "Quantize as ExecuTorch does for XNNPACK: int8 activations, int8 weights per channel"
@@ -59,9 +59,9 @@ def executorch_quantizer(model: nn.Module, # a float classifier
 
 # %% ../../nbs/08c_vendor.ipynb #d5ec6f99
 def litert_quantizer(model: nn.Module, # a float classifier
-                task, # calibrated on its training part
+                task, # calibrated on its training split
                 path: Path, # ends in .tflite
-                settings: PtqSettings = PtqSettings(bits=8), # how many pictures
+                settings: PtqSettings = PtqSettings(bits=8), # how many images
                 context: Context = Context(), # the seed decides which
                ) -> Path:
     "Quantize as LiteRT does: int8 activations, int8 weights per channel"

@@ -28,7 +28,7 @@ def _attention_macs(inputs, outputs):
 def count_macs(model: torch.nn.Module,  # takes float [1, 3, H, W]
                size: tuple,  # (H, W) in pixels
                ) -> int:
-    "Multiply-accumulates of one picture, attention included."
+    "Multiply-accumulates of one image, attention included."
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     still = copy.deepcopy(model).cpu().float().eval()
     analysis = FlopCountAnalysis(still, torch.zeros(1, 3, *size)).unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -45,7 +45,7 @@ def pick(
     task: Task,            # any task
     batch_size: int = 64,  # the number of images is a multiple of this
     images: int = 2000,    # at most so many: enough for a steady rate, few enough to write in a second
-) -> Task: # the same task with a shorter training part; what is left over counts as val
+) -> Task: # the same task with a shorter training split; what is left over counts as val
     "A spread of the training images, in whole batches."
     rows = task.indices("train")
     n = min(images, len(rows))//batch_size*batch_size
@@ -221,7 +221,7 @@ def input_rounds(
 def input_table(
     rounds: pd.DataFrame, # from `input_rounds`
 ) -> pd.DataFrame: # one row an input; rates in images a second
-    "The medians of all rounds, what share of the bare rate each input reaches, and how many times faster ours is."
+    "The medians of all rounds, what fraction of the bare rate each input reaches, and how many times faster ours is."
     by = rounds.pivot(index="round", columns=["use", "input"], values="rate")
     def row(name):
         out = dict(input=name, training=by["training", name].median().round(1))

@@ -202,7 +202,7 @@ def count_instructions(path, # .onnx or .tflite
                        warm: int = 20, # calls before: until memory and Python have settled
                        calls: int = 5, # that count, in each run; the median is reported
                       ) -> dict:
-    "Instructions that one picture takes on an emulated ARM processor, 1 thread."
+    "Instructions that one image takes on an emulated ARM processor, 1 thread."
     for name, value, least in (("runs", runs, 1), ("warm", warm, 1), ("calls", calls, 1)):
         if value < least: raise LightVisionError(f"{name} is {value}: it must be at least {least}")
     path = Path(path)
@@ -236,6 +236,6 @@ def plot_instructions(table: pd.DataFrame, # from `bench_instructions`
     fig, ax = plt.subplots(figsize=(7, 1 + 0.5*table["artifact"].nunique()), dpi=80, layout="constrained")
     sns.barplot(table, x="millions", y="artifact", hue="processor", palette="colorblind", ax=ax)
     for bars in ax.containers: ax.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    ax.set(xlabel="million instructions a picture", ylabel="", title=title)
+    ax.set(xlabel="million instructions an image", ylabel="", title=title)
     ax.margins(x=0.12); ax.legend(fontsize=8, frameon=False, title=None)
     return fig

@@ -33,7 +33,7 @@ class Contestant:
     "An Artifact, opened in a process of its own."
     def __init__(self, path,              # .onnx, .tflite, .pte or .ptl
                  threads: int = 1,        # None: all there are
-                 batch: int = 1,          # pictures a call
+                 batch: int = 1,          # images a call
                  size: tuple = None,      # (H, W) in pixels, where the file does not tell
                  python: str = None,      # the Python to run it with; None: this one
                 ):
@@ -107,7 +107,7 @@ def take_turns(contestants: dict, # name -> `Contestant`, or whatever has its `b
 
 # %% ../../nbs/09b_latency.ipynb #4860628b
 def summary(blocks: pd.DataFrame, # the rows of one contestant from `take_turns`
-            batch: int = 1, # pictures a call
+            batch: int = 1, # images a call
            ) -> dict:
     "Quantiles, the interval of the median, and throughput."
     p50, low, high = median_interval(blocks["ms"])
@@ -127,7 +127,7 @@ def speedup(turns: pd.DataFrame, # from `take_turns`, or `table.attrs["turns"]`
     return dict(zip(("ratio", "low", "high"), ratio_interval(by[slow], by[fast])))
 
 # %% ../../nbs/09b_latency.ipynb #d629eb0a
-WATTS = 10. # an assumption, not a measurement: a core under load and its share of a desktop processor's package; a Raspberry Pi 4 takes some 3 to 6 W in all
+WATTS = 10. # an assumption, not a measurement: a core under load and its fraction of a desktop processor's package; a Raspberry Pi 4 takes some 3 to 6 W in all
 
 def rapl_meter(root="/sys/class/powercap", # where Linux shows it
               ): # () -> joules since the first call; None where it cannot be read
@@ -145,12 +145,12 @@ def rapl_meter(root="/sys/class/powercap", # where Linux shows it
 def energy(blocks: pd.DataFrame, # the rows of one contestant from `take_turns`
            measured: bool, # whether a meter was read
            watts: float = WATTS, # for the estimate
-           batch: int = 1, # pictures a call
-          ) -> dict: # energy_mj (of a picture), energy_kind, watts (mean)
-    "Millijoules of one picture."
-    seconds, pictures = blocks["total_ms"].sum()/1000, batch*blocks["calls"].sum()
+           batch: int = 1, # images a call
+          ) -> dict: # energy_mj (of an image), energy_kind, watts (mean)
+    "Millijoules of one image."
+    seconds, images = blocks["total_ms"].sum()/1000, batch*blocks["calls"].sum()
     joules = blocks["joules"].sum() if measured else watts*seconds
-    return dict(energy_mj=1000*joules/pictures, energy_kind="RAPL" if measured else "estimate", watts=joules/seconds)
+    return dict(energy_mj=1000*joules/images, energy_kind="RAPL" if measured else "estimate", watts=joules/seconds)
 
 # %% ../../nbs/09b_latency.ipynb #bd0a5a43
 def contestant_names(paths, # files
@@ -173,7 +173,7 @@ def bench_latency(
     threads: tuple = (1, None), # each Artifact with each of these; None: all there are
     rounds: int = 30, # blocks of each
     block_ms: float = 50., # milliseconds of a block
-    batch: int = 1, # pictures a call; what a device does
+    batch: int = 1, # images a call; what a device does
     size: tuple = None, # (H, W) in pixels, for files that do not tell
     watts: float = WATTS, # for the energy estimate where no counter can be read
     wait: float = 30., # seconds for a study on this machine to end
@@ -215,16 +215,16 @@ def plot_latency(table: pd.DataFrame, # from `bench_latency`
                   legend=False, ax=ax)
     interval = [table["p50_ms"] - table["p50_low"], table["p50_high"] - table["p50_ms"]]
     ax.errorbar(table["p50_ms"], range(len(names)), xerr=interval, fmt="|", c="black", ms=14, capsize=4, lw=1.5)
-    ax.set(xlabel=f"milliseconds a call of {table['batch'].iloc[0]} picture(s): blocks, median and its 95 % interval", ylabel="", title=title)
+    ax.set(xlabel=f"milliseconds a call of {table['batch'].iloc[0]} image(s): blocks, median and its 95 % interval", ylabel="", title=title)
     ax.set_xlim(left=0)
     return fig
 
 # %% ../../nbs/09b_latency.ipynb #41d44ffb
-def latency_limit(ms: float, # milliseconds a picture
-                  task: Task, # calibration from its training part
+def latency_limit(ms: float, # milliseconds an image
+                  task: Task, # calibration from its training split
                   rounds: int = 10, # blocks of calls; the median counts
                  ) -> Limit: # for `fit_budget`
-    "At most so many milliseconds a picture, in 8 bits in onnxruntime on one thread of this machine"
+    "At most so many milliseconds an image, in 8 bits in onnxruntime on one thread of this machine"
     if not 0 < ms < float("inf"): raise LightVisionError(f"the limit is {ms} ms: it must be above 0")
     def measure(net):
         with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ _FLOAT = ("Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm") # k
 
 def vendor_table(artifacts: dict, # name -> Artifact, all of one format; the one named "fp32" is the yardstick
                model: nn.Module, # the float classifier: what the vendor quantizes
-               task: Task, # calibration from its training part, accuracy on its test part
+               task: Task, # calibration from its training split, accuracy on its test split
                settings: PtqSettings = PtqSettings(bits=8), # the vendor's calibration images
                context: Context = Context(), # the same
                rounds: int = 30, # blocks of each, in turns

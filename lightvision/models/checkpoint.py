@@ -96,7 +96,7 @@ def _restore(state, config):
 
 @torch.no_grad()
 def same_outputs(model, other) -> bool:
-    "Whether two classifiers give the same logits for two random pictures, up to rounding"
+    "Whether two classifiers give the same logits for two random images, up to rounding"
     x = torch.rand(2, 3, *model.config["image_size"], generator=torch.Generator().manual_seed(0))
     a, b = (m.eval()(x.to(next(m.parameters()).device)).float().cpu() for m in (model, other))
     return bool((a - b).abs().max() <= 1e-4*(1 + a.abs().max()))

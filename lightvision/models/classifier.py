@@ -20,14 +20,14 @@ from .weights import find_weights
 def default_stem(name: str, # timm's name
                  size: tuple, # (height, width) in pixels
                 ) -> int: # 1, or None for the network's own stride
-    "The stem stride for a picture size: 1 for light networks on small pictures, else the network's own"
+    "The stem stride for an image size: 1 for light networks on small images, else the network's own"
     light = any(word in name for word in ("mobilenet", "efficientnet", "mnasnet", "fbnet"))
     return 1 if max(size) <= (96 if light else 48) else None
 
 def default_patch(name: str, # timm's name, such as "vit_tiny_patch16_224"
                   size: tuple, # (height, width) in pixels
                  ) -> int: # pixels; None for networks without patches
-    "The patch size of a transformer for a picture size: at most its own, at least 8 patches a side where 4 pixels allow it"
+    "The patch size of a transformer for an image size: at most its own, at least 8 patches a side where 4 pixels allow it"
     if "_patch" not in name: return None
     own = int(name.split("_patch")[1].split("_")[0])
     return min(own, max(4, 2**(min(size).bit_length() - 4)))
@@ -98,7 +98,7 @@ def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
                  n_classes: int, # number of classes of the task
                  image_size: int, # pixels, or (height, width)
                  weights: str = "auto", # see `find_weights`
-                 stem_stride: int = None, # None: 1 for light networks on small pictures, else the network's own
+                 stem_stride: int = None, # None: 1 for light networks on small images, else the network's own
                  patch_size: int = None, # pixels, transformers only; None: at least 8 patches a side
                  mean: tuple = None, # pixel mean for a network from scratch (None: 0.5); pretrained weights bring their own
                  std: tuple = None, # pixel standard deviation, likewise
@@ -111,7 +111,7 @@ def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
     patch = patch_size or default_patch(name, size)
     if patch_size and "_patch" not in name: raise LightVisionError(f"{arch} has no patches: leave patch_size out, or use stem_stride")
     if patch and (size[0] % patch or size[1] % patch):
-        raise LightVisionError(f"pictures of {size[0]}x{size[1]} pixels do not divide into patches of {patch}: choose another size or patch_size")
+        raise LightVisionError(f"images of {size[0]}x{size[1]} pixels do not divide into patches of {patch}: choose another size or patch_size")
     config = dict(arch=arch, n_classes=int(n_classes), image_size=list(size), stem_stride=stem_stride or default_stem(name, size), patch_size=patch,
                   mean=[float(m) for m in found.mean or mean or (0.5,)*3], std=[float(s) for s in found.std or std or (0.5,)*3],
                   create_kwargs=dict(found.create_kwargs), weights_source=found.source, seed=int(seed), classes=None if classes is None else list(classes))
@@ -124,7 +124,7 @@ def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
     return model.eval()
 
 # %% ../../nbs/01b_classifier.ipynb #4faf3a0e
-def model_for(task, # a Task: gives the number of classes, the picture size, and the pixel statistics
+def model_for(task, # a Task: gives the number of classes, the image size, and the pixel statistics
               arch: str, # an alias or a timm name
               **kwargs # further arguments of `create_model`: weights, stem_stride, patch_size, seed
              ) -> Classifier:

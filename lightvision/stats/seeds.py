@@ -170,7 +170,7 @@ def detectable(n: int, # seeds
                sd: float, # standard deviation of the differences, pp
                test: str = "sign-flip", # or "t"
                alpha: float = 0.05, # level of the test
-               power: float = 0.8, # share of the studies that find it
+               power: float = 0.8, # fraction of the studies that find it
                family: int = 1, # claims that are tested together; the level is divided by them, as Holm's first step does
               ) -> float: # pp; infinite where so few seeds can never show anything
     "The smallest true difference that a study would probably find"

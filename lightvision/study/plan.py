@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from ..core import LightVisionError, hash_of, suggest, write_atomic
-from ..data.datasets import get_task
+from ..data.datasets import get_task, task_name
 from ..stats.seeds import check_family
 from ..models.weights import find_weights
 from ..compress.recipe import Recipe, find_step, step_kinds
@@ -39,8 +39,8 @@ class ModelPlan:
     "One architecture of a plan."
     arch: str  # a timm name, or one of `lightvision.models.architectures.ARCHITECTURES`
     weights: str = "auto"  # "auto", "imagenet", "scratch" or a .safetensors file: see `find_weights`
-    stem_stride: int | None = None  # stride of the first convolution; None: what suits the picture size
-    patch_size: int | None = None  # patch side of a transformer, pixels; None: what suits the picture size
+    stem_stride: int | None = None  # stride of the first convolution; None: what suits the image size
+    patch_size: int | None = None  # patch side of a transformer, pixels; None: what suits the image size
     teacher: str | None = None  # the `arch` of another model of the plan; its Run of the same task and seed comes first
     recipes: list | None = None  # recipes of this model alone; None: those of the plan
     train: dict = field(default_factory=dict)  # `TrainSettings` of this model, from the start; they override the plan's and the preset's
@@ -56,7 +56,7 @@ class Plan:
     recipes: list = field(default_factory=lambda: ["fp32"])  # recipes for every model that has none of its own
     seeds: list = field(default_factory=lambda: [0, 1])  # two, since one seed shows no spread
     preset: str = "quick"  # a name in `PRESETS`
-    size: int | None = None  # side of the pictures, pixels; None: the task's own
+    size: int | None = None  # side of the images, pixels; None: the task's own
     split: str = "lightvision"  # which split of the task: see `get_task`
     per_class: int | None = None  # use only so many images of a class and part; None: all
     skip_bad: bool = False  # folders: leave out files that are no readable images, instead of stopping
@@ -239,13 +239,13 @@ class Run:
     seed: int = 0  # of initialisation, order and augmentation
     preset: str = "quick"  # a name in `PRESETS`; its settings are in `settings`
     settings: dict = field(default_factory=dict)  # of each step, by the step's name, complete: {"fp32": {"epochs": 3, ...}}
-    size: int | None = None  # side of the pictures, pixels; None: the task's own
+    size: int | None = None  # side of the images, pixels; None: the task's own
     split: str = "lightvision"  # which split of the task
     per_class: int | None = None  # images of a class and part; None: all
     skip_bad: bool = False  # folders: leave out unreadable files
     weights: str = "auto"  # as asked for
-    stem_stride: int | None = None  # None: what suits the picture size
-    patch_size: int | None = None  # None: what suits the picture size
+    stem_stride: int | None = None  # None: what suits the image size
+    patch_size: int | None = None  # None: what suits the image size
     teacher: str = ""  # folder name of the teacher's Run, beside this one's
     start: str = ""  # folder name of the Run whose network this one starts from; "": from the initial weights
     data_hash: str = ""  # of the task when the plan was expanded
@@ -265,7 +265,8 @@ class Run:
     @property
     def name(self) -> str:
         "Folder name: readable in front, unique behind."
-        return f"{folder_name(self.task)}_{self.arch}_{re.sub(r'[^a-z0-9+]+', '-', self.recipe).strip('-')}_s{self.seed}_{self.key}".replace("/", "-")
+        arch = re.sub(r"[^A-Za-z0-9_.+-]+", "-", self.arch)
+        return f"{folder_name(self.task)}_{arch}_{re.sub(r'[^a-z0-9+]+', '-', self.recipe).strip('-')}_s{self.seed}_{self.key}"
 
 # %% ../../nbs/11_plan.ipynb #d0f63ff8
 @dataclass(frozen=True)
@@ -290,6 +291,7 @@ class DataSource:
 
 def absolute(task: str) -> str:
     "A folder task with its whole path, so that it is found from everywhere; another task as it is."
+    task = task_name(task)
     return f"folder:{Path(task[7:]).expanduser().resolve()}" if task.startswith("folder:") else task
 
 # %% ../../nbs/11_plan.ipynb #906c8a84
@@ -336,9 +338,9 @@ def _ordered(models):
 def expand(plan: Plan) -> list:
     "All Runs of a plan: teachers before students, and `fp32` before what starts from it."
     runs, names = [], {}
-    for task_name in plan.tasks:
-        task_name = absolute(task_name)
-        task = load_task(Run(task_name, "", size=plan.size, split=plan.split, per_class=plan.per_class, skip_bad=plan.skip_bad))
+    for called in plan.tasks:
+        called = absolute(called)
+        task = load_task(Run(called, "", size=plan.size, split=plan.split, per_class=plan.per_class, skip_bad=plan.skip_bad))
         for m in _ordered(plan.models):
             source = find_weights(m.arch, m.weights).source
             teaches = any(m.arch == other.teacher for other in plan.models)
@@ -347,9 +349,9 @@ def expand(plan: Plan) -> list:
             for name, recipe in recipes.items():
                 code, settings = code_hash(name), step_settings(plan, m, name)
                 for seed in plan.seeds:
-                    run = Run(task_name, m.arch, name, seed, plan.preset, settings, plan.size, plan.split,
-                              plan.per_class, plan.skip_bad, m.weights, m.stem_stride, m.patch_size, names.get((task_name, m.teacher, seed), ""),
-                              "" if recipe.begins else names[task_name, m.arch, seed], task.data_hash, task.split_hash, source, code)
-                    if name == "fp32": names[task_name, m.arch, seed] = run.name
+                    run = Run(called, m.arch, name, seed, plan.preset, settings, plan.size, plan.split,
+                              plan.per_class, plan.skip_bad, m.weights, m.stem_stride, m.patch_size, names.get((called, m.teacher, seed), ""),
+                              "" if recipe.begins else names[called, m.arch, seed], task.data_hash, task.split_hash, source, code)
+                    if name == "fp32": names[called, m.arch, seed] = run.name
                     runs.append(run)
     return runs

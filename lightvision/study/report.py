@@ -188,7 +188,7 @@ def plot_layers(table: pd.DataFrame,  # of `layer_table`
     ax.fill_between(x, table["weights, bytes"] / 1e3, step="mid", color=PALETTE[1], alpha=.6, label="after")
     ax.fill_between(x, dense / 1e3, step="mid", color=PALETTE[0], label="after, without zeros")
     ax.set_yscale("log"); ax.legend(fontsize=8, frameon=False, loc="upper left")
-    _finish(ax, "layer, from the picture to the answer", "weights, kB (logarithmic)", title or "What each layer lost")
+    _finish(ax, "layer, from the image to the answer", "weights, kB (logarithmic)", title or "What each layer lost")
     return fig
 
 # %% ../../nbs/11c_report.ipynb #a92928cb
@@ -213,7 +213,7 @@ def plot_confusion(matrix: np.ndarray,  # counts, [true, predicted]; may be summ
     fig, ax = plt.subplots(figsize=(side + .8, side), layout="constrained")
     text = np.where(np.round(percent) >= 1, np.round(percent).astype(int).astype(str), "")
     sns.heatmap(percent, ax=ax, cmap="cividis", vmin=0, vmax=100, annot=text, fmt="", annot_kws=dict(size=8), square=True,
-                xticklabels=classes, yticklabels=classes, cbar_kws=dict(label="share of the true class, %", shrink=.7))
+                xticklabels=classes, yticklabels=classes, cbar_kws=dict(label="fraction of the true class, %", shrink=.7))
     ax.set(xlabel="predicted class", ylabel="true class"); ax.set_title(title or "Which classes are confused", loc="left", fontsize=10)
     ax.tick_params(axis="x", rotation=60, labelsize=8); ax.tick_params(axis="y", rotation=0, labelsize=8)
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
@@ -221,10 +221,10 @@ def plot_confusion(matrix: np.ndarray,  # counts, [true, predicted]; may be summ
 
 # %% ../../nbs/11c_report.ipynb #46534c62
 def plot_failures(task,  # the Task
-                  predictions,  # as `predict` returns them, of the test part
-                  n: int = 8,  # pictures
+                  predictions,  # as `predict` returns them, of the test split
+                  n: int = 8,  # images
                   ):  # the figure, None where nothing failed
-    "The errors that the model is surest of: wrong labels and hard pictures show here first."
+    "The errors that the model is surest of: wrong labels and hard images show here first."
     labels, probabilities = np.asarray(predictions.labels), np.asarray(predictions.probabilities)
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != labels)

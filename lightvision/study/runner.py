@@ -89,7 +89,7 @@ def host() -> dict:
 # %% ../../nbs/11b_runner.ipynb #bfe7b262
 def close_run(run: Run,  # what was done
               task, model, context,  # as `open_run` returned them; the model trained
-              predictions,  # of the test part: `predict(model, task, "test")`
+              predictions,  # of the test split: `predict(model, task, "test")`
               folder=".",  # the Run's folder
               ) -> dict:  # the measurements, also in measures.json
     "Save weights, per-image test predictions and measurements of a Run."
@@ -113,7 +113,7 @@ def close_run(run: Run,  # what was done
 def fewer_colours(png: str,  # base64 of a PNG
                   colours: int = 128,  # enough for a plot; a photograph shows slight bands
                   ) -> str:  # base64 of a smaller PNG
-    "Store a picture with a palette."
+    "Store an image with a palette."
     out = BytesIO()
     Image.open(BytesIO(base64.b64decode(png))).convert("RGB").quantize(colours).save(out, "PNG", optimize=True)
     return base64.b64encode(out.getvalue()).decode()

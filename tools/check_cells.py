@@ -1,0 +1,92 @@
+"""Count what makes a notebook hard to read, and fail where there is more of it than EXCEPTIONS allows.
+
+For every library notebook: exported code that no example follows, cells of more than 40 lines, lines of more than 110 columns
+(code and prose), exported functions and classes with a parameter or a field that says nothing about itself, and cells that
+export more than one public function or class. Called with names of notebooks it lists each place; without, it checks all.
+"""
+import ast
+import io
+import json
+import re
+import sys
+import tokenize
+from collections import Counter
+from pathlib import Path
+
+COLUMNS, LINES = 110, 40
+KINDS = "no example", "long cell", "wide line", "no docment", "several exports"
+
+# (notebook, kind) -> (how many are allowed, why)
+EXCEPTIONS = {}
+
+
+def sources(path):
+    "Type, source and position of each cell that a reader sees."
+    for i, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+        text = "".join(cell["source"])
+        if not text.startswith("#| default_exp"): yield i, cell["cell_type"], text
+
+
+def exported(text): return text.startswith(("#| export", "#|export"))
+
+
+def definitions(text):
+    "The functions and classes at the top level of an exported cell."
+    return [n for n in ast.parse(text).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+
+
+def comments(text):
+    "Lines that hold a comment."
+    return {t.start[0] for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT}
+
+
+def undocumented(node, noted):
+    "Parameters of a public function, or fields of a public dataclass, on whose line there is no comment."
+    if isinstance(node, ast.ClassDef):
+        for inner in node.body:
+            if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"): yield from undocumented(inner, noted)
+            if isinstance(inner, ast.AnnAssign) and inner.lineno not in noted: yield f"{node.name}.{inner.target.id}"
+        return
+    arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+    for a in arguments:
+        told = a.lineno in noted or isinstance(a.annotation, ast.Call)  # fastcore's Param holds the help text itself
+        if a.arg not in ("self", "cls") and not told: yield f"{node.name}({a.arg})"
+
+
+def findings(path):
+    "Each place as (kind, cell, what)."
+    cells = list(sources(path))
+    code = [(i, t) for i, kind, t in cells if kind == "code"]
+    for i, kind, text in cells:
+        for line in text.split("\n"):
+            table_or_link = kind == "markdown" and (line.startswith("|") or re.match(r"\S*\[?.*https?://\S{60,}", line))
+            if len(line) > COLUMNS and not table_or_link: yield "wide line", i, f"{len(line)}: {line[:60]}"
+        if kind == "code" and text.count("\n") + 1 > LINES: yield "long cell", i, f"{text.count(chr(10)) + 1} lines"
+    for k, (i, text) in enumerate(code):
+        if not exported(text): continue
+        found = definitions(text)
+        public = [n for n in found if not n.name.startswith("_")]
+        if len(public) > 1: yield "several exports", i, ", ".join(n.name for n in public)
+        if public and (k + 1 == len(code) or exported(code[k + 1][1])): yield "no example", i, public[0].name
+        noted = comments(text)
+        for name in (name for n in public for name in undocumented(n, noted)): yield "no docment", i, name
+
+
+def main(names):
+    paths = [p for p in sorted(Path("nbs").glob("*.ipynb")) if not names or p.stem in names]
+    bad = []
+    total = Counter()
+    for path in paths:
+        found = list(findings(path))
+        counts = Counter(kind for kind, *_ in found)
+        total += counts
+        for kind in KINDS:
+            allowed, why = EXCEPTIONS.get((path.stem, kind), (0, ""))
+            if counts[kind] > allowed: bad.append(f"{path.stem}: {counts[kind]} x {kind} (allowed: {allowed})")
+            if counts[kind] < allowed: bad.append(f"{path.stem}: only {counts[kind]} x {kind}; lower its exception from {allowed}")
+        if names: print("\n".join(f"{path.stem}[{i}] {kind}: {what}" for kind, i, what in found))
+    print("notebooks:", len(paths), *(f"{kind}: {total[kind]}" for kind in KINDS), sep="  ")
+    if bad and not names: sys.exit("\n".join(bad))
+
+
+if __name__ == "__main__": main(sys.argv[1:])
