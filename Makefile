@@ -42,6 +42,7 @@ test: check ## everything CI checks: generated files, the library notebooks, who
 
 check: $(READY) ## are lightvision/, README.md and the notebooks what their sources say?
 	$(BIN)/python tools/check_generated.py
+	$(BIN)/python tools/check_cells.py
 
 readme: $(READY) ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py

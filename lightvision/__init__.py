@@ -10,17 +10,22 @@ __all__ = ['load_task', 'create_model', 'train', 'evaluate', 'predict', 'compres
 # %% ../nbs/13_public.ipynb #92c50bfe
 from importlib import import_module as _import_module
 
-_FACE = ("load_task", "create_model", "train", "evaluate", "predict", "fit_budget", "save", "load", "export", "Recipe")
-_PUBLIC = dict.fromkeys(_FACE, "lightvision.api") | {
+_API = ("load_task", "create_model", "train", "evaluate", "predict", "fit_budget", "save", "load", "export",
+        "Recipe")
+_PUBLIC = dict.fromkeys(_API, "lightvision.api") | {
     "LightVisionError": "lightvision.core",
     "list_architectures": "lightvision.models.architectures",
     "list_tasks": "lightvision.data.datasets"}
-_all_ = ["load_task", "create_model", "train", "evaluate", "predict", "compress", "fit_budget", "save", "load",
-         "export", "Recipe", "LightVisionError", "list_architectures", "list_tasks"]
+_all_ = ["load_task", "create_model", "train", "evaluate", "predict", "compress", "fit_budget", "save",
+         "load", "export", "Recipe", "LightVisionError", "list_architectures", "list_tasks"]
 
 def __getattr__(name):
+    "Load a public name when it is first used; raises `AttributeError` for one that does not exist"
     if name == "compress": return _import_module("lightvision.compress")
-    if name not in _PUBLIC: raise AttributeError(f"lightvision has no {name!r}; there are {', '.join(sorted(_all_))}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"lightvision has no {name!r}; there are {', '.join(sorted(_all_))}")
     return getattr(_import_module(_PUBLIC[name]), name)
 
-def __dir__(): return sorted({*globals(), *_all_})
+def __dir__():
+    "What completion offers"
+    return sorted({*globals(), *_all_})

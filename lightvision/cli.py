@@ -202,7 +202,8 @@ def _planned(checkpoint, teacher, name, epochs, seed, model, source):
     run = Run(source.task, config["arch"], name, seed, plan.preset, settings,
               size=height if height == width else None, split=source.split, per_class=source.per_class,
               skip_bad=source.skip_bad, start=f"file-{files}", data_hash=source.data_hash,
-              split_hash=source.split_hash, code_hash=code_hash(name), weights_source=config["weights_source"])
+              split_hash=source.split_hash, code_hash=code_hash(name),
+              weights_source=config["weights_source"])
     return run, Recipe.parse(name, settings)
 
 def _teacher_for(recipe, checkpoint, teacher):
@@ -214,6 +215,28 @@ def _teacher_for(recipe, checkpoint, teacher):
     if not teacher:
         warnings.warn("no --teacher: the network learns from what it was before (self-distillation)")
     return load_model(teacher or checkpoint)
+
+# %% ../nbs/12_cli.ipynb #2de82483
+def _compressed(run, recipe, model, task, teacher, out):
+    "Apply a recipe to a trained network: validation accuracy before, measures after, path of the checkpoint"
+    from lightvision.study.plan import POOL
+    from lightvision.study.runner import sole_owner
+    from lightvision.training import Context, evaluate, predict
+    folder = Path(out)/POOL/run.name
+    context = Context(seed=run.seed, folder=folder, preset=run.preset, teacher=teacher)
+    with sole_owner(folder, wait=0):
+        before = evaluate(predict(model, task, "val"))["accuracy"]
+        measures = finish_run(run, recipe, task, model, context)
+    return before, measures, folder/"model.safetensors"
+
+def _show_compressed(checkpoint, before, measures, result, final, as_json):
+    "Bytes and validation accuracy before and after a recipe"
+    from lightvision.study.records import file_sizes
+    was, now = file_sizes(checkpoint)["bytes"], measures["bytes"]
+    text = (f"{measures['recipe']}: {was:,} bytes -> {now:,} bytes ({was/now:.1f} times smaller), "
+            f"before: validation accuracy {before:.4f}, now: {accuracies(measures, final)}\n{result}")
+    facts = dict(checkpoint=result, bytes_before=was, val_accuracy_before=before)
+    show(text, _without_test(measures, final) | facts, as_json)
 
 # %% ../nbs/12_cli.ipynb #bd0b93af
 def compress(checkpoint: Param("the trained network: a model.safetensors of train, study or compress",
@@ -235,10 +258,6 @@ def compress(checkpoint: Param("the trained network: a model.safetensors of trai
              ):
     "Compress a trained network by one or several methods, and measure the result."
     from lightvision.compress.recipe import Recipe
-    from lightvision.study.plan import POOL
-    from lightvision.study.records import file_sizes
-    from lightvision.study.runner import sole_owner
-    from lightvision.training import Context, evaluate, predict
     name = recipe_of(methods, bits, percent)
     for line in Recipe.parse(name).notes: warnings.warn(line)
     model, task, source = trained(checkpoint, dataset, split, skip_bad)
@@ -247,16 +266,9 @@ def compress(checkpoint: Param("the trained network: a model.safetensors of trai
                                "leave --arch out, or choose another checkpoint")
     check_teacher(teacher)
     run, recipe = _planned(checkpoint, teacher, name, epochs, seed, model, source)
-    folder, learn_from = Path(out)/POOL/run.name, _teacher_for(recipe, checkpoint, teacher)
-    context = Context(seed=seed, folder=folder, preset=run.preset, teacher=learn_from)
-    with sole_owner(folder, wait=0):
-        before = evaluate(predict(model, task, "val"))["accuracy"]
-        measures = finish_run(run, recipe, task, model, context)
-    was, now, result = file_sizes(checkpoint)["bytes"], measures["bytes"], folder/"model.safetensors"
-    text = (f"{name}: {was:,} bytes -> {now:,} bytes ({was/now:.1f} times smaller), "
-            f"before: validation accuracy {before:.4f}, now: {accuracies(measures, final)}\n{result}")
-    facts = dict(checkpoint=result, bytes_before=was, val_accuracy_before=before)
-    show(text, _without_test(measures, final) | facts, json)
+    learn_from = _teacher_for(recipe, checkpoint, teacher)
+    before, measures, result = _compressed(run, recipe, model, task, learn_from, out)
+    _show_compressed(checkpoint, before, measures, result, final, json)
 
 # %% ../nbs/12_cli.ipynb #381f201a
 def check_fraction(fraction: float):  # of the training images
@@ -283,6 +295,21 @@ def _show_search(result, limit, final, as_json):
     if final: text += f", test accuracy {r['test_accuracy']:.4f}"
     show(f"{text}\n{result.path}", dict(facts, checkpoint=result.path), as_json)
 
+# %% ../nbs/12_cli.ipynb #9a397a39
+def _searched(model, task, size, settings, teacher, folder, latency_ms, min_accuracy, fraction, seed):
+    "The result of a budget search in its folder, where an interrupted one goes on"
+    from lightvision.compress.budget import fewer, fit_budget
+    from lightvision.measure.latency import latency_limit
+    from lightvision.models.checkpoint import load_model
+    from lightvision.study.runner import sole_owner
+    from lightvision.training import Context
+    slow = None if latency_ms is None else latency_limit(latency_ms, task)
+    learn_from = load_model(teacher) if teacher else None
+    context = Context(seed=seed, folder=folder, progress=sys.stderr.isatty(), teacher=learn_from)
+    with sole_owner(folder, wait=0):
+        images = fewer(task, fraction, "share")  # the word is part of the seed
+        return fit_budget(model, images, size, settings, context, min_accuracy=min_accuracy, limit=slow)
+
 # %% ../nbs/12_cli.ipynb #3a2c7629
 def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB, 1MiB", str,
                        required=True) = None,
@@ -302,11 +329,7 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            json: store_true = False,  # print one line of JSON instead
            ):
     "Find the best combination of pruning and bits for a size, and write the file that keeps to it."
-    from lightvision.compress.budget import BudgetSettings, fewer, fit_budget
-    from lightvision.measure.latency import latency_limit
-    from lightvision.models.checkpoint import load_model
-    from lightvision.study.runner import sole_owner
-    from lightvision.training import Context
+    from lightvision.compress.budget import BudgetSettings
     limit = parse_size(size)
     check_fraction(fraction)
     check_teacher(teacher)
@@ -317,14 +340,13 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
     if checkpoint is None:
         checkpoint = train(dataset, arch, seed=seed, split=split or "lightvision", skip_bad=skip_bad, out=out)
     model, task, source = trained(checkpoint, dataset, split, skip_bad)
-    slow = None if latency_ms is None else latency_limit(latency_ms, task)
-    limits = [limit, slow and f"{latency_ms:g}ms", fraction < 1 and f"{fraction:g}", teacher and "taught"]
-    folder = _search_folder(out, source.task, model, filter(None, limits), epochs, seed)
-    learn_from = load_model(teacher) if teacher else None
-    context = Context(seed=seed, folder=folder, progress=sys.stderr.isatty(), teacher=learn_from)
-    with sole_owner(folder, wait=0):
-        images = fewer(task, fraction, "share")  # the word is part of the seed
-        result = fit_budget(model, images, limit, settings, context, min_accuracy=min_accuracy, limit=slow)
+    limits = [limit]  # what names the folder, beside network, epochs and seed
+    if latency_ms is not None: limits.append(f"{latency_ms:g}ms")
+    if fraction < 1: limits.append(f"{fraction:g}")
+    if teacher: limits.append("taught")
+    folder = _search_folder(out, source.task, model, limits, epochs, seed)
+    how = dict(latency_ms=latency_ms, min_accuracy=min_accuracy, fraction=fraction, seed=seed)
+    result = _searched(model, task, limit, settings, teacher, folder, **how)
     source.write(result.path)
     _show_search(result, limit, final, json)
 
@@ -470,7 +492,22 @@ def study(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed s
               file=sys.stderr)
         return 1
 
-# %% ../nbs/12_cli.ipynb #33df0889
+# %% ../nbs/12_cli.ipynb #7eab5093
+def _merge(plan, file, pool):
+    "Take the finished Runs of another machine, and tell how many"
+    from lightvision.study.pack import merge_runs
+    taken, here = merge_runs(plan, file, pool)
+    print(f"{file}: {len(taken)} Run(s) taken, {len(here)} were here already")
+
+def _gathered(plan, pool):
+    "The Records of a plan's finished Runs; raises `LightVisionError` where there are none"
+    from lightvision.study.plan import expand
+    from lightvision.study.records import gather
+    records = gather(expand(plan), pool)
+    if len(records): return records
+    raise LightVisionError(f"no Run of {plan.name} is finished in {pool}; "
+                           f"start with: lightvision study {plan.name}")
+
 def _add_devices(records, devices, folder):
     "Take in what was measured elsewhere; what belongs to no Run of this study is refused"
     from lightvision.measure.latency import merge_device_json
@@ -479,6 +516,7 @@ def _add_devices(records, devices, folder):
     join_measured(records, measured, "devices.csv")
     write_atomic(folder/"devices.csv", measured.to_csv(index=False))
 
+# %% ../nbs/12_cli.ipynb #33df0889
 def results(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed study (.tar)
             out: str = "runs",  # output folder that the study wrote to
             devices: Param("all files of bench_device.py, from a Raspberry Pi or a phone, of artifacts named "
@@ -491,19 +529,13 @@ def results(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed
             networks: store_true = False,  # with pack: also the trained networks
             ):
     "Gather the Records of a study as far as it got, and write its pages; trains nothing."
-    from lightvision.study.pack import merge_runs, pack_runs
-    from lightvision.study.plan import POOL, expand
-    from lightvision.study.records import gather
+    from lightvision.study.pack import pack_runs
+    from lightvision.study.plan import POOL
     from lightvision.study.report import collect_evidence
     with opened_plan(plan, out) as (plan, text):
         pool, folder = Path(out)/POOL, Path(out)/plan.name
-        for file in merge or []:
-            taken, here = merge_runs(plan, file, pool)
-            print(f"{file}: {len(taken)} Run(s) taken, {len(here)} were here already")
-        records = gather(expand(plan), pool)
-        if not len(records):
-            raise LightVisionError(f"no Run of {plan.name} is finished in {pool}; "
-                                   f"start with: lightvision study {plan.name}")
+        for file in merge or []: _merge(plan, file, pool)
+        records = _gathered(plan, pool)
         if pack:
             limit = parse_size(part) if part else None
             print(*pack_runs(plan, pool, pack, limit, bool(networks)), sep="\n")
@@ -592,7 +624,7 @@ def bench_vendor(checkpoints: Param("model.safetensors of an fp32 Run, then of c
             tables[-1].insert(0, "runtime", artifacts["fp32"].runtime)
     print_table(pd.concat(tables), out)
 
-# %% ../nbs/12_cli.ipynb #a88861c3
+# %% ../nbs/12_cli.ipynb #09446a5f
 def _compare_searches(checkpoint, sizes, methods, fraction, epochs, images, folder):
     "The searches on one checkpoint, with its own seed; they resume"
     from lightvision.compress.baselines import compare
@@ -614,6 +646,7 @@ def _compare_searches(checkpoint, sizes, methods, fraction, epochs, images, fold
     with sole_owner(inner, wait=0):
         return compare(model, images, limits, settings, context, inner, tuple(methods))
 
+# %% ../nbs/12_cli.ipynb #a88861c3
 def bench_budget(checkpoints: Param("model.safetensors of fp32 Runs, one a seed", str, nargs="*",
                                     opt=False) = None,
                  sizes: Param("what the file may hold", str, nargs="+") = ("1MB", "500KB", "250KB", "100KB"),
@@ -640,7 +673,7 @@ COMMANDS = dict(prepare=prepare, train=train, compress=compress, budget=budget, 
 BENCHES = {"input": bench_input, "runner": bench_runner, "latency": bench_latency, "vendor": bench_vendor,
            "instructions": bench_instructions, "budget": bench_budget}
 
-def usage() -> str:
+def usage() -> str:  # text
     "The commands, a line each."
     lines = [f"  {name:18}{f.__doc__}" for name, f in COMMANDS.items()]
     lines += [f"  {'bench ' + name:18}{f.__doc__}" for name, f in BENCHES.items()]
@@ -688,7 +721,7 @@ FULL, REFUSED = (errno.ENOSPC, errno.EDQUOT), (errno.EACCES, errno.EPERM, errno.
 
 def readable_error(e: BaseException,  # what a command raised
                    ) -> str | None:  # None: a programmer's error, which shall keep its traceback
-    "One line for what a user can mend."
+    "One line for what a user can put right."
     if isinstance(e, LightVisionError): return str(e)
     if isinstance(e, OSError) and e.errno in FULL + REFUSED:
         return str(cannot_write(e.filename or "a file", e))

@@ -9,7 +9,7 @@ __all__ = ['CONTIGUOUS', 'HISTORY', 'CLOCK', 'TrainSettings', 'Context', 'resolv
            'load_checkpoint', 'deterministic_cudnn', 'fit', 'history_table']
 
 # %% ../nbs/02_training.ipynb #e66de2b7
-import copy, dataclasses, hashlib, json, math, os, time
+import copy, dataclasses, hashlib, json, math, time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO

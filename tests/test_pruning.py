@@ -10,9 +10,9 @@ from lightvision.core import LightVisionError
 from lightvision.models.checkpoint import edits_of, load_model, save_model
 from lightvision.models.classifier import create_model, model_for
 from lightvision.training import Context, TrainSettings, fingerprint, fit
-from lightvision.compress.pruning import (CRITERIA, PruneSettings, find_groups, narrow, prune, prune_once,
-                                          width_table)
+from lightvision.compress.pruning import CRITERIA, PruneSettings, find_groups, prune, prune_once, width_table
 from lightvision.compress.recipe import Recipe
+from lightvision.compress.scratch_small import narrow
 from lightvision.compress.sparsity import (SparseSettings, fits_two_of_four, sparse, sparse_layers,
                                            sparsifying, weight_of, zero_fraction)
 from lightvision import training

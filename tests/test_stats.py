@@ -8,10 +8,10 @@ import torch
 import yaml
 
 from lightvision.core import LightVisionError
+from lightvision.stats.claims import Claim, check_family, compare, plot_forest, readable_claims
 from lightvision.stats.images import (correct_items, mcnemar, probability_of_improvement, score_table,
                                       seeds_and_items, stratified_interval)
-from lightvision.stats.seeds import (Claim, check_family, compare, detectable, holm, interval, plot_forest,
-                                     readable_claims, seeds_needed, sign_flip, tost)
+from lightvision.stats.seeds import detectable, holm, interval, seeds_needed, sign_flip, tost
 from lightvision.training import Predictions
 from lightvision.study.plan import Run
 from lightvision.study.records import load_predictions, save_predictions

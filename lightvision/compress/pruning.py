@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CRITERIA', 'Cut', 'Group', 'find_groups', 'PruneSettings', 'magnitude', 'bn_scale', 'taylor', 'scores', 'grain',
            'rounded', 'kept_counts', 'slice_layer', 'shape_of', 'gone', 'silence', 'cut_out', 'remove', 'rebuild',
-           'prune_once', 'prune', 'width_table', 'reset', 'narrow', 'ScratchSmallSettings', 'scratch_small']
+           'prune_once', 'prune', 'width_table']
 
 # %% ../../nbs/05_pruning.ipynb #1064cc3a
 import copy, dataclasses, warnings
@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pandas as pd, torch, torch_pruning as tp
 from timm.layers import Attention
-from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import nn
 from torch.nn import functional as F
 
-from ..core import LightVisionError, generator, seed_of, suggest
+from ..core import LightVisionError, generator, suggest
 from ..models.checkpoint import add_edit, editor, edits_of, lift, lower, same_outputs
 from ..models.classifier import Classifier
 from ..training import TrainSettings, batches, fit, resolve_device
@@ -375,64 +374,3 @@ def width_table(model: Classifier, # pruned
     rows = [dict(layer=name, before=len(m.weight), after=shapes[name].get("out_channels", shapes[name].get("out_features")))
             for name, m in full.named_modules() if name in shapes and isinstance(m, (nn.Conv2d, nn.Linear))]
     return pd.DataFrame(rows, columns=["layer", "before", "after"]).query("after < before").set_index("layer")
-
-# %% ../../nbs/05_pruning.ipynb #2f61d7b3
-@torch.no_grad()
-def reset(model: Classifier, # any shapes; changed in place
-          seed: int, # of the random weights
-         ) -> Classifier:
-    "Fresh random weights, drawn as timm draws them"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in model.net.modules():
-            if hasattr(module, "reset_parameters"): module.reset_parameters()
-        if hasattr(model.net, "init_weights"): model.net.init_weights()
-        elif type(model.net).__name__ in ("EfficientNet", "MobileNetV3"): efficientnet_init_weights(model.net)
-        head = model.net.get_classifier()
-        if isinstance(head, nn.Linear): nn.init.normal_(head.weight, std=0.01); nn.init.zeros_(head.bias)
-    return model
-
-def narrow(model: Classifier, # gives the architecture; its weights are not used
-           fraction: float, # of the parameters, in (0, 1)
-           round_to: int = 8, # see `PruneSettings`
-           seed: int = 0, # of the random weights
-          ) -> Classifier: # on the CPU, untrained
-    "A thinner network of the same architecture, all layers alike"
-    config = {**{k: v for k, v in model.config.items() if k != "edits"}, "weights_source": "scratch", "seed": seed}
-    with torch.random.fork_rng(devices=[]): full = Classifier(config)
-    groups, settings = find_groups(full), PruneSettings(round_to=round_to, max_ratio=0.999)
-    if not groups: raise LightVisionError(f"{full.config['arch']} has no layers that could be narrower")
-    def cut(net, ratio):
-        kept = [torch.arange(rounded(g.width*ratio, g.width, g.width, settings)) for g in groups]
-        return dict(by="pruning", shapes=cut_out(net, groups, kept))
-    def share_of(ratio): # counted without memory for weights
-        net = copy.deepcopy(full).to("meta")
-        cut(net, ratio)
-        return _parameters(net)/_parameters(full)
-    low, high = 0.0, 1.0
-    for _ in range(12): # to 1/4096 of the width; the rounding is coarser
-        middle = (low + high)/2
-        low, high = (middle, high) if share_of(middle) < fraction else (low, middle)
-    best = min((low, high), key=lambda ratio: abs(share_of(ratio) - fraction))
-    reached = share_of(best)
-    if abs(reached - fraction) > fraction/4:
-        raise LightVisionError(f"{config['arch']} cannot be narrowed to {fraction:.1%} of its parameters, the nearest is {reached:.1%}: "
-                               "use that fraction, or another architecture")
-    add_edit(full, {**cut(full, best), "fraction": reached})
-    return reset(full, seed_of(seed, "scratch_small")).eval()
-
-# %% ../../nbs/05_pruning.ipynb #d2bd88c7
-@dataclass(frozen=True)
-class ScratchSmallSettings(TrainSettings):
-    "How small the dense network is, and how to train it"
-    fraction: float = 0.25 # of the parameters, so of the bytes; a quarter is what prune50 leaves
-    round_to: int = 8 # see `PruneSettings`
-
-    def rules(self):
-        return super().rules() | dict(fraction=(0 < self.fraction < 1, "above 0 and below 1"),
-                                      round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"))
-
-@step("scratch_small", ScratchSmallSettings, begins=True)
-def scratch_small(model, task, settings, context):
-    "Train a thinner network of the same architecture from random weights"
-    return fit(narrow(model, settings.fraction, settings.round_to, context.seed), task, settings, context)

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['WRITERS', 'QuantDequant', 'IntegerLayer', 'deploy_form', 'precision_of', 'quiet', 'traced', 'onnx_program',
            'unsigned_activations', 'padding_inside', 'pack_weights', 'to_onnx', 'kernels', 'Artifact', 'parity_table',
-           'run_logits', 'compare', 'drift', 'reason_to_refuse', 'stored_forms', 'altered_weights', 'export']
+           'run_logits', 'compare', 'drift', 'rounding_of', 'reason_to_refuse', 'stored_forms', 'altered_weights',
+           'export']
 
 # %% ../../nbs/08a_export.ipynb #e8e00196
 import contextlib, copy, logging, os, tempfile, warnings
@@ -228,7 +229,7 @@ def compare(expected: Predictions, # of the model
     return dict(n_test=len(truth), accuracy_model=float((model.argmax(1) == truth).mean()), accuracy_artifact=float((said == truth).mean()),
                 agreement=float((said == model.argmax(1)).mean()), max_abs_diff=float(np.abs(logits - model).max()))
 
-# %% ../../nbs/08a_export.ipynb #e7953fd3
+# %% ../../nbs/08a_export.ipynb #e9707e94
 def drift(expected: np.ndarray, # float [N, C], the model's logits
           logits: np.ndarray, # the Artifact's
          ) -> tuple: # largest mean difference of a class, and its limit
@@ -236,15 +237,27 @@ def drift(expected: np.ndarray, # float [N, C], the model's logits
     d = (logits - expected).astype(np.float64)
     return float(np.abs(d.mean(0)).max()), float(np.ptp(expected)/255 + 4*d.std(0).max()/len(d)**0.5)
 
+# %% ../../nbs/08a_export.ipynb #2396bdfd
+def rounding_of(model: nn.Module, # a classifier
+               ) -> float: # largest change of a logit; 0 for a float model
+    "What rounding the inputs of the last layer can do to a logit"
+    if precision_of(model) == "fp32": return 0.0
+    name, step = list(input_scales(model).items())[-1]
+    weights = model.get_submodule(name).weight.detach()
+    return float(step/2*weights.flatten(1).abs().sum(1).max())
+
+# %% ../../nbs/08a_export.ipynb #06911783
 def reason_to_refuse(expected: Predictions, # of the model
                      logits: np.ndarray, # of the Artifact, for the same images
                      precision: str, # "fp32" is judged by its logits, all else also by its accuracy
                      tolerance: float = 0.1, # of the accuracy, in percentage points
+                     rounding: float = 0.0, # of `rounding_of` the model
                     ) -> str: # None: nothing is wrong
     "What is wrong with an Artifact's answers"
     model, classes = expected.logits.numpy(), expected.classes
     if logits.shape != model.shape: return f"it gives {logits.shape[1]} logits an image instead of {model.shape[1]}"
     found, (shift, limit), close = compare(expected, logits), drift(model, logits), 1e-3*max(1, np.abs(model).max())
+    limit = max(limit, rounding)
     gap, differs = abs(found["accuracy_artifact"] - found["accuracy_model"])*len(model), logits.argmax(1) != model.argmax(1)
     allowed = tolerance/100*len(model)
     if allowed < 1: allowed = max(1, 2*differs.sum()**0.5)
@@ -299,7 +312,7 @@ def export(model: nn.Module, # a classifier, float or quantized, pruned or not
         path.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[path.suffix](model, part)
         logits = run_logits(part, task.images[task.indices("test")])
-        reason = reason_to_refuse(expected, logits, precision_of(model), tolerance) or altered_weights(part, model)
+        reason = reason_to_refuse(expected, logits, precision_of(model), tolerance, rounding_of(model)) or altered_weights(part, model)
         if reason: raise LightVisionError(f"{path.name} is refused: {reason}; no file was kept")
         os.replace(part, path)
     except OSError as e: raise cannot_write(path, e) from None
