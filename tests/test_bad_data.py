@@ -254,7 +254,7 @@ def test_files_that_are_no_images_by_name_are_counted(pictures):
 
 def test_a_test_split_of_one_image_is_told(pictures):
     for path in sorted((pictures/"road").iterdir())[3:]: path.unlink()
-    with pytest.warns(UserWarning, match="single image of 1 classes, such as road"): get_task(f"folder:{pictures}")
+    with pytest.warns(UserWarning, match="single image of .*road"): get_task(f"folder:{pictures}")
 
 
 def test_a_path_is_a_task(pictures, monkeypatch):

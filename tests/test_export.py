@@ -58,7 +58,7 @@ def test_low_bits_are_in_the_file(task, tmp_path):
 def test_any_number_of_pictures_and_no_torch(task, tmp_path):
     path = export(made(task, "test_resnet", "fp32", tmp_path), task, tmp_path/"net.onnx").path
     pictures = task.images[:5].numpy()
-    np.save(tmp_path/"images.npy", pictures)
+    np.save(tmp_path/"pictures.npy", pictures)
     program = ("import sys; sys.modules['torch'] = None; import numpy as np; from lightvision.deploy.runtimes import open_artifact; "
                f"s, x = open_artifact({str(path)!r}), np.load({str(tmp_path/'pictures.npy')!r}); print(s(x).argmax(1).tolist(), s(x[:1]).argmax(1).tolist())")
     alone = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
