@@ -31,7 +31,7 @@ $(LITERT)/.ready: converters-constraints.txt
 converters: $(LITERT)/.ready ## build the environment that writes .tflite files (its dependencies clash with ours)
 
 emulator: $(READY) ## fetch the emulated ARM system for instruction counts (Debian 12)
-	$(BIN)/python -c "from lightvision.instructions import prepare_emulator; print(prepare_emulator())"
+	$(BIN)/python -c "from lightvision.measure.instructions import prepare_emulator; print(prepare_emulator())"
 
 study: $(READY) ## run the smoke study (synthetic data, a few minutes) and write its report
 	$(BIN)/lightvision study smoke

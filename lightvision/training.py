@@ -74,21 +74,24 @@ def resolve_device(device: str = "auto", # "cpu", "cuda", "cuda:1" or "auto"
     "The device to compute on; one that is not there is an error"
     if str(device) == "auto": device = "cuda" if torch.cuda.is_available() else "cpu"
     try: device = torch.device(device)
-    except RuntimeError: raise LightVisionError(f"unknown device {device!r}: use \"auto\", \"cpu\" or \"cuda\"") from None
-    if device.type == "cuda" and not torch.cuda.is_available(): raise LightVisionError("no CUDA GPU here: use device=\"cpu\" or \"auto\"")
+    except RuntimeError:
+        raise LightVisionError(f"unknown device {device!r}: use \"auto\", \"cpu\" or \"cuda\"") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise LightVisionError("no CUDA GPU here: use device=\"cpu\" or \"auto\"")
     return device
 
 # %% ../nbs/02_training.ipynb #b575ee8a
 def on_device(task: Task, # any task
               device: torch.device, # where the model is
-             ) -> Task: # the same task; on a GPU with its images there, if they take at most half of the free memory
+             ) -> Task: # on a GPU with its images there, if they take at most half of the free memory
     "Make the images resident on a GPU"
     if device.type != "cuda" or task.images.device == device: return task
     if task.images.numel() > torch.cuda.mem_get_info(device)[0]//2: return task
     return dataclasses.replace(task, images=task.images.to(device))
 
 def batches(task: Task, # where the images come from
-            split: str = "train", # "train" is shuffled and varied; "val" and "test" come in order and as they are
+            # "train" is shuffled and varied; "val" and "test" come in order and as they are
+            split: str = "train",
             batch_size: int = 64, # images a batch; the last one may be smaller
             device: torch.device = "cpu", # where the batch is needed
             seed: int = 0, # with `epoch`, fixes order and augmentation
@@ -102,7 +105,8 @@ def batches(task: Task, # where the images come from
     if train: order = order[torch.randperm(len(order), generator=generator(seed, epoch, "order"))]
     vary = generator(seed, epoch, "augment")
     for rows in order.split(batch_size):
-        if train and len(rows) == 1 and len(order) > 1: continue # batch normalisation cannot average over one image
+        # batch normalisation cannot average over one image
+        if train and len(rows) == 1 and len(order) > 1: continue
         x = task.images.index_select(0, rows.to(task.images.device))
         if train and augment: x = augment_images(x, task.view, vary)
         yield to_float(x.to(device, non_blocking=True)), task.labels[rows].to(device, non_blocking=True)
@@ -141,15 +145,19 @@ def predict(model: torch.nn.Module, # a classifier of pixels in [0, 1]
     logits = [model(x).float().cpu() for x, _ in batches(task, split, batch_size, device, train=False)]
     model.train(training)
     rows = task.indices(split)
-    if not len(rows): raise LightVisionError(f"{task.name} has no items in its part {split!r}: choose another part or another split")
-    return Predictions(task.labels[rows].cpu(), torch.cat(logits), [task.names[i] for i in rows.tolist()], list(task.classes))
+    if not len(rows):
+        raise LightVisionError(f"{task.name} has no items in its part {split!r}: choose another part or "
+                               "another split")
+    return Predictions(task.labels[rows].cpu(), torch.cat(logits), [task.names[i] for i in rows.tolist()],
+                       list(task.classes))
 
 def evaluate(predictions: Predictions) -> dict: # accuracy and macro_f1 in [0, 1], n
     "Accuracy and macro F1; a class that is neither present nor predicted does not count"
     truth, said, c = predictions.labels.numpy(), predictions.predicted.numpy(), predictions.logits.shape[1]
     confusion = np.bincount(truth*c + said, minlength=c*c).reshape(c, c)
     hits, seen = confusion.diagonal(), confusion.sum(0) + confusion.sum(1) # seen = 2TP + FP + FN
-    return dict(accuracy=float(hits.sum()/len(truth)), macro_f1=float((2*hits[seen > 0]/seen[seen > 0]).mean()), n=len(truth))
+    return dict(accuracy=float(hits.sum()/len(truth)),
+                macro_f1=float((2*hits[seen > 0]/seen[seen > 0]).mean()), n=len(truth))
 
 # %% ../nbs/02_training.ipynb #75bec335
 def make_optimizer(model: torch.nn.Module, # any network
@@ -160,7 +168,8 @@ def make_optimizer(model: torch.nn.Module, # any network
     params = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     plain = [p for n, p in params if p.ndim <= 1 or n.removeprefix("net.") in spared]
     decay = [p for n, p in params if not (p.ndim <= 1 or n.removeprefix("net.") in spared)]
-    groups = [g for g in (dict(params=decay, weight_decay=settings.weight_decay), dict(params=plain, weight_decay=0.0)) if g["params"]]
+    groups = [g for g in (dict(params=decay, weight_decay=settings.weight_decay),
+                          dict(params=plain, weight_decay=0.0)) if g["params"]]
     if settings.optimizer == "adamw": return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True, fused=True)
 
@@ -183,7 +192,8 @@ def mixup(x: torch.Tensor, # float [B, 3, H, W]
     "Blend each image and label with another of the batch"
     share, partner = float(rng.beta(alpha, alpha)), torch.from_numpy(rng.permutation(len(x))).to(x.device)
     soft = F.one_hot(y, n_classes).float()
-    return x.lerp(x[partner], 1 - share), soft.lerp(soft[partner], 1 - share), y if share >= 0.5 else y[partner]
+    return x.lerp(x[partner], 1 - share), soft.lerp(soft[partner],
+                                                    1 - share), y if share >= 0.5 else y[partner]
 
 @torch.no_grad()
 def update_average(average: torch.nn.Module, # the copy that is averaged, changed in place
@@ -198,7 +208,8 @@ def update_average(average: torch.nn.Module, # the copy that is averaged, change
         else: value.copy_(now[name])
 
 # %% ../nbs/02_training.ipynb #9dd8d8de
-CONTIGUOUS = "RepVggBlock", "MobileOneBlock" # classes of timm whose backward pass is broken in channels_last on a CPU
+# classes of timm whose backward pass is broken in channels_last on a CPU
+CONTIGUOUS = "RepVggBlock", "MobileOneBlock"
 
 def memory_format_of(model: torch.nn.Module, # any network
                     ) -> torch.memory_format:
@@ -209,7 +220,8 @@ def memory_format_of(model: torch.nn.Module, # any network
 # %% ../nbs/02_training.ipynb #82d5f7b2
 def cross_entropy(label_smoothing: float = 0.1): # probability given to the other classes
     "The default loss"
-    def loss(model, x, y, context): return F.cross_entropy(model(x).float(), y, label_smoothing=label_smoothing)
+    def loss(model, x, y, context):
+        return F.cross_entropy(model(x).float(), y, label_smoothing=label_smoothing)
     return loss
 
 def use_bf16(settings: TrainSettings, # precision
@@ -221,8 +233,10 @@ def use_bf16(settings: TrainSettings, # precision
 
 def _stop_on_nan(losses, epoch, first_step, lr):
     bad = (~torch.isfinite(torch.stack(losses))).nonzero()
-    if len(bad): raise LightVisionError(f"the loss is not a number in epoch {epoch}, step {first_step + int(bad[0])}, at learning rate {lr:.2g}: "
-                                        f"lower lr (try {lr/10:.0e}) or set clip: 1.0")
+    if len(bad):
+        raise LightVisionError(f"the loss is not a number in epoch {epoch}, step {first_step + int(bad[0])}, "
+                               f"at learning rate {lr:.2g}: "
+                               f"lower lr (try {lr/10:.0e}) or set clip: 1.0")
 
 # %% ../nbs/02_training.ipynb #cd462001
 def train_epoch(model: torch.nn.Module, # changed in place; on its device, in training mode
@@ -239,25 +253,33 @@ def train_epoch(model: torch.nn.Module, # changed in place; on its device, in tr
     device, start, seen = next(model.parameters()).device, time.perf_counter(), 0
     layout = memory_format_of(model)
     steps = n_steps(len(task.indices("train")), settings.batch_size)
-    every, first, losses, hits = 1 if device.type == "cpu" else 20, 0, [], [] # reading a number back from a GPU makes it wait
-    rng, bf16, last = np.random.default_rng(seed_of(context.seed, epoch, "mixup")), use_bf16(settings, device), {}
-    watch = model.register_forward_hook(lambda module, args, out: last.update(logits=out.detach())) # the loss returns a number only
+    # reading a number back from a GPU makes it wait
+    every, first, losses, hits = 1 if device.type == "cpu" else 20, 0, [], []
+    rng, bf16, last = np.random.default_rng(seed_of(context.seed, epoch,
+                                                    "mixup")), use_bf16(settings, device), {}
+    # the loss returns a number only
+    watch = model.register_forward_hook(lambda module, args, out: last.update(logits=out.detach()))
     try:
-        for i, (x, y) in enumerate(batches(task, "train", settings.batch_size, device, context.seed, epoch, settings.augment)):
+        for i, (x, y) in enumerate(batches(task, "train", settings.batch_size, device, context.seed, epoch,
+                                           settings.augment)):
             x, step, target = x.contiguous(memory_format=layout), (epoch - 1)*steps + i, y
             if settings.mixup: x, target, y = mixup(x, y, task.n_classes, settings.mixup, rng)
             lr = lr_at(step, steps*settings.epochs, settings)
             for group in optimizer.param_groups: group["lr"] = lr
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16): value = loss(model, x, target, context)
-            losses.append(value.detach().float()); hits.append((last["logits"].argmax(1) == y).sum()); seen += len(y)
-            if len(losses) - first >= every: _stop_on_nan(losses[first:], epoch, first + 1, lr); first = len(losses)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                value = loss(model, x, target, context)
+            losses.append(value.detach().float())
+            hits.append((last["logits"].argmax(1) == y).sum()); seen += len(y)
+            if len(losses) - first >= every:
+                _stop_on_nan(losses[first:], epoch, first + 1, lr); first = len(losses)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             if settings.clip: torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             optimizer.step()
             if average is not None: update_average(average, model, settings.ema, step)
             if bar is not None:
-                if i % 10 == 9 or i + 1 == steps: bar.set_postfix(epoch=epoch, accuracy=f"{float(sum(hits))/seen:.3f}", refresh=False)
+                if i % 10 == 9 or i + 1 == steps:
+                    bar.set_postfix(epoch=epoch, accuracy=f"{float(sum(hits))/seen:.3f}", refresh=False)
                 bar.update(len(y))
     finally: watch.remove()
     if first < len(losses): _stop_on_nan(losses[first:], epoch, first + 1, lr)
@@ -289,10 +311,13 @@ def load_checkpoint(path: Path, # a file of `save_checkpoint`
     if not path.exists(): return None
     try: state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e: # a cut-off file raises one of many kinds
-        raise LightVisionError(f"the checkpoint {path} is damaged ({type(e).__name__}): delete it to train from the start") from None
+        raise LightVisionError(f"the checkpoint {path} is damaged ({type(e).__name__}): delete it to train "
+                               "from the start") from None
     other = [k for k in key or {} if state.get("key", {}).get(k) != key[k]]
     other = ", ".join("starting weights" if k == "start" else k for k in other)
-    if other: raise LightVisionError(f"the checkpoint {path} belongs to another run (different {other}): use another folder, or delete it")
+    if other:
+        raise LightVisionError(f"the checkpoint {path} belongs to another run (different {other}): use "
+                               "another folder, or delete it")
     return state
 
 # %% ../nbs/02_training.ipynb #5f346631
@@ -307,8 +332,10 @@ def deterministic_cudnn():
 
 # %% ../nbs/02_training.ipynb #b22be1b2
 def _start_key(model, task, settings, context, loss, note):
-    key = dict(settings=settings.to_dict(), task=f"{task.name} {task.data_hash} {task.split_hash} {len(task)}", seed=context.seed,
-               start=fingerprint(model), teacher=fingerprint(context.teacher), loss=getattr(loss, "__qualname__", str(type(loss))), note=note)
+    key = dict(settings=settings.to_dict(),
+               task=f"{task.name} {task.data_hash} {task.split_hash} {len(task)}", seed=context.seed,
+               start=fingerprint(model), teacher=fingerprint(context.teacher),
+               loss=getattr(loss, "__qualname__", str(type(loss))), note=note)
     return json.loads(json.dumps(key, default=str))
 
 def fit(model: torch.nn.Module, # the network to train, changed in place
@@ -316,19 +343,24 @@ def fit(model: torch.nn.Module, # the network to train, changed in place
         settings: TrainSettings = TrainSettings(), # how to train
         context: Context = None, # seed, device, teacher, checkpoint folder; None: the defaults
         loss=None, # (model, x, y, context) -> number; None: cross-entropy
-        note: str = "", # whatever else determines the result, such as the loss's own settings; another note refuses a checkpoint
+        # whatever else determines the result, such as the loss's own settings; another note refuses a
+        # checkpoint
+        note: str = "",
        ) -> torch.nn.Module: # the same network, trained, on its device, in evaluation mode
     "Train a network; `context.history` gets one row per epoch"
     context = context or Context()
     device, n = resolve_device(context.device), len(task.indices("train"))
-    if n < 2 or not len(task.indices("val")): raise LightVisionError(f"{task.name} has {n} training and {len(task.indices('val'))} validation items: "
-                                                                      "training needs at least 2 and 1")
+    if n < 2 or not len(task.indices("val")):
+        raise LightVisionError(f"{task.name} has {n} training and {len(task.indices('val'))} validation "
+                               "items: "
+                                "training needs at least 2 and 1")
     loss = loss or cross_entropy(settings.label_smoothing)
     path = Path(context.folder)/"checkpoint.pt" if context.folder else None
     key = _start_key(model, task, settings, context, loss, note) if path else None
     state = load_checkpoint(path, key) if path else None
     model.to(device, memory_format=memory_format_of(model))
-    if context.teacher is not None: context.teacher.to(device, memory_format=memory_format_of(context.teacher)).eval()
+    if context.teacher is not None:
+        context.teacher.to(device, memory_format=memory_format_of(context.teacher)).eval()
     task, optimizer = on_device(task, device), make_optimizer(model, settings)
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else None
     rows, best, before = [], None, list(context.history)
@@ -338,7 +370,8 @@ def fit(model: torch.nn.Module, # the network to train, changed in place
         rows, best = state["history"], state["best"]
         context.history[:] = before + rows
     total = n_steps(n, settings.batch_size)*settings.batch_size if n % settings.batch_size == 1 else n
-    bar = tqdm(total=total*settings.epochs, initial=total*len(rows), unit="image", disable=not context.progress, desc=task.name)
+    bar = tqdm(total=total*settings.epochs, initial=total*len(rows), unit="image",
+               disable=not context.progress, desc=task.name)
     with bar, deterministic_cudnn(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for epoch in range(len(rows) + 1, settings.epochs + 1):
             if _stopped(rows, settings): break
@@ -347,17 +380,24 @@ def fit(model: torch.nn.Module, # the network to train, changed in place
             row = train_epoch(model.train(), task, optimizer, settings, context, epoch, loss, average, bar)
             judged = average if average is not None else model
             val = predict(judged, task, "val", device)
-            row = dict(epoch=epoch, lr=row["lr"], train_loss=row["train_loss"], train_accuracy=row["train_accuracy"],
-                       val_loss=float(F.cross_entropy(val.logits, val.labels)), val_accuracy=evaluate(val)["accuracy"],
+            row = dict(epoch=epoch, lr=row["lr"], train_loss=row["train_loss"],
+                       train_accuracy=row["train_accuracy"],
+                       val_loss=float(F.cross_entropy(val.logits, val.labels)),
+                       val_accuracy=evaluate(val)["accuracy"],
                        seconds=time.perf_counter() - start, images_per_second=row["images_per_second"])
-            if not math.isfinite(row["val_loss"]): _stop_on_nan([torch.tensor(math.nan)], epoch, total//settings.batch_size, row["lr"])
+            if not math.isfinite(row["val_loss"]):
+                _stop_on_nan([torch.tensor(math.nan)], epoch, total//settings.batch_size, row["lr"])
             if settings.patience and row["val_accuracy"] > max((r["val_accuracy"] for r in rows), default=-1):
                 best = {k: v.detach().cpu().clone() for k, v in judged.state_dict().items()}
             rows = rows + [row]
             context.history[:] = before + rows
-            if path: save_checkpoint(path, dict(key=key, history=rows, model=model.state_dict(), optimizer=optimizer.state_dict(), best=best,
-                                                average=None if average is None else average.state_dict()))
-            if path: write_atomic(path.with_name("history.csv"), history_table(rows).to_csv(index=False).encode()) # for whoever watches
+            if path:
+                save_checkpoint(path, dict(key=key, history=rows, model=model.state_dict(),
+                                           optimizer=optimizer.state_dict(), best=best,
+                                           average=None if average is None else average.state_dict()))
+            # for whoever watches
+            if path:
+                write_atomic(path.with_name("history.csv"), history_table(rows).to_csv(index=False).encode())
     final = best if best is not None else average.state_dict() if average is not None else None
     if final is not None: model.load_state_dict(final)
     return model.eval()
@@ -365,10 +405,12 @@ def fit(model: torch.nn.Module, # the network to train, changed in place
 def _stopped(rows, settings):
     "Whether the best epoch is `patience` epochs old"
     values = [r["val_accuracy"] for r in rows]
-    return bool(settings.patience and values and len(values) - 1 - int(np.argmax(values)) >= settings.patience)
+    return bool(settings.patience and values
+                and len(values) - 1 - int(np.argmax(values)) >= settings.patience)
 
 # %% ../nbs/02_training.ipynb #d039d9bc
-HISTORY = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second")
+HISTORY = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds",
+           "images_per_second")
 CLOCK = ("seconds", "images_per_second") # the columns that differ from run to run
 
 def history_table(history: list, # `Context.history`

@@ -103,3 +103,15 @@ def test_a_folder_that_cannot_be_written(task, tmp_path):
     (tmp_path/"file").write_text("")
     with pytest.raises(LightVisionError, match="cannot write"): export(model, task, tmp_path/"file"/"net.onnx")
     assert precision_of(model) == "fp32"
+
+
+def test_a_small_constant_shift_of_one_class_is_refused():
+    "What a wrong bias of the last layer gives; an int8 file may round, but its errors cancel over the images."
+    from lightvision.deploy.export import reason_to_refuse
+    from lightvision.training import Predictions
+    logits = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))*3
+    expected = Predictions(logits.argmax(1), logits, [f"{i}" for i in range(2000)], list("abcd"))
+    rounded = logits.numpy() + np.random.default_rng(0).normal(0, 0.01, logits.shape)
+    assert reason_to_refuse(expected, rounded, "int8", tolerance=100) is None
+    rounded[:, 2] += 1.5*np.ptp(logits.numpy())/255
+    assert reason_to_refuse(expected, rounded, "int8", tolerance=100) is not None

@@ -38,15 +38,18 @@ def definitions(text):
 
 
 def comments(text):
-    "Lines that hold a comment."
-    return {t.start[0] for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT}
+    "Lines that hold a comment, and those below a line that is nothing but a comment."
+    found = [t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT]
+    above = {t.start[0] + 1 for t in found if t.line.lstrip().startswith("# ")}
+    return {t.start[0] for t in found} | above
 
 
 def undocumented(node, noted):
     "Parameters of a public function, or fields of a public dataclass, on whose line there is no comment."
     if isinstance(node, ast.ClassDef):
         for inner in node.body:
-            if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"): yield from undocumented(inner, noted)
+            named = isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_") and inner.name != "forward"
+            if named: yield from undocumented(inner, noted)
             if isinstance(inner, ast.AnnAssign) and inner.lineno not in noted: yield f"{node.name}.{inner.target.id}"
         return
     arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs

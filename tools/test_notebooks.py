@@ -22,8 +22,13 @@ VARIES = re.compile(r"^#\| *varies\b", re.M)
 NUMBER = re.compile(r"[-+±]?\d[\d,]*\.?\d*(e[-+]?\d+)?|\bnan\b|\binf\b", re.I)
 
 
+def shown(outputs):
+    "Without stderr: warnings name paths of this machine, and progress bars are no result."
+    return [o for o in outputs if o.get("name") != "stderr"]
+
+
 def texts(outputs):
-    "What a reader sees as words: streams, and the plain text of results."
+    "What a reader sees as words: what is printed, and the plain text of results."
     for o in outputs:
         found = o.get("text") if o.get("output_type") == "stream" else o.get("data", {}).get("text/plain")
         if found is not None and (o.get("output_type") == "stream" or "image/png" not in o.get("data", {})):
@@ -33,7 +38,7 @@ def texts(outputs):
 def words(outputs):
     "The words of a cell's outputs, without numbers, addresses, paths and spaces."
     text = " ".join(texts(outputs))
-    text = re.sub(r"\x1b\[[0-9;]*m|0x[0-9a-f]+|/tmp/\S+|\b[0-9a-f]{8,64}\b", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*m|( at)? 0x[0-9a-f]+|/tmp/\S+|(?<![0-9A-Za-z])[0-9a-f]{8,64}\b", "", text)
     return re.sub(r"[\s\-|:=…]+", "", NUMBER.sub("", text))
 
 
@@ -50,6 +55,8 @@ def run(path, renew):
     try:
         with working_directory(path.parent): shell.run_all(nb, exc_stop=True, preproc=skip)
     except Exception: return time.time() - start, shell.prettytb(fname=path), []
+    for cell in nb.cells:
+        if cell.cell_type == "code" and not skip(cell): cell["outputs"] = shown(cell.outputs)
     stale = []
     for i, cell in enumerate(nb.cells):
         if skip(cell): cell["outputs"] = stored[i] if cell.cell_type == "code" else None

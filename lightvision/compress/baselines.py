@@ -31,8 +31,11 @@ def uniform_allocation(size: FileSize, # of the uncompressed network
                 ) -> Allocation:
     "The same bits and the same fraction for all"
     policy, n = bit_policy(dataclasses.replace(settings.qat({}, 1), bits=bits)), len(size.layers)
-    def width(g): r = grain(g.width, settings.round_to); return min(g.width, max(1, r*round(g.width*fraction/r)))
-    return Allocation({g.name: width(g) for g in size.groups}, {name: policy(name, layer, i, n) for i, (name, layer) in enumerate(size.layers.items())})
+    def width(g):
+        r = grain(g.width, settings.round_to); return min(g.width, max(1, r*round(g.width*fraction/r)))
+    return Allocation({g.name: width(g) for g in size.groups},
+                      {name: policy(name, layer, i, n)
+                       for i, (name, layer) in enumerate(size.layers.items())})
 
 def widest(size: FileSize, # of the uncompressed network
            bits: int, # 8, 4 or 2
@@ -50,8 +53,12 @@ class Repair:
     def __init__(self, size: FileSize, options: dict, budget: int):
         self.size, self.options, self.budget, self.factors = size, options, budget, tables_of(size, options)
 
-    def bytes_of(self, picked): return sum(t[0][tuple(picked[v] for v in variables)] for variables, t in self.factors)
-    def plan(self, picked): return allocation_of({v: self.options[v][i] for v, i in picked.items()})
+    def bytes_of(self, picked, # variable -> option
+                ):
+        return sum(t[0][tuple(picked[v] for v in variables)] for variables, t in self.factors)
+    def plan(self, picked, # variable -> option
+            ):
+        return allocation_of({v: self.options[v][i] for v, i in picked.items()})
 
     def __call__(self, picked: dict, # variable -> index of its option
                  rng: np.random.Generator) -> Allocation:
@@ -72,54 +79,74 @@ class Repair:
 
 # %% ../../nbs/06b_baselines.ipynb #8527cc18
 def train_best(plans: list, # best first
-               model, task, settings, context, folder,
-               probe: Probe) -> list: # points of `visit`
+               model, # the uncompressed network
+               task, # its train and validation splits are read
+               settings, # of the search
+               context, # teacher, seed, device, progress
+               folder, # where the search lives and resumes
+               probe: Probe, # of the uncompressed network
+              ) -> list: # points of `visit`
     "Train the first plans for a little, and the best of them for long"
     points, n = [], len(plans)
-    def first(plan): return cut(model, probe, plan), plan, dict(divergence=probe(plan), measured=0 if points else probe.count)
+    def first(plan):
+        return cut(model, probe, plan), plan, dict(divergence=probe(plan),
+                                                   measured=0 if points else probe.count)
     for i in range(settings.iterations - 1):
         make = lambda: first(plans[i]) if i < n else further(points[i - n])
-        points.append(visit(folder/f"trial{i + 1}", make, task, settings, context, settings.trial_epochs, settings.trial_fraction))
+        points.append(visit(folder/f"trial{i + 1}", make, task, settings, context, settings.trial_epochs,
+                            settings.trial_fraction))
     best = max(points[-n:], key=lambda p: p["val_accuracy"], default=None)
-    points.append(visit(folder/"untrained", lambda: further(best) if best else first(plans[0]), task, settings, context, 0))
-    return points + [visit(folder/"last", lambda: further(points[-1]), task, settings, context, settings.epochs)]
+    points.append(visit(folder/"untrained", lambda: further(best) if best else first(plans[0]), task,
+                        settings, context, 0))
+    return points + [visit(folder/"last", lambda: further(points[-1]), task, settings, context,
+                           settings.epochs)]
 
 def uniform_bits(model, budget, task, settings, context, folder, limit=None): # as `descend`
     "The same bits everywhere, nothing removed"
     size = check_budget(model, budget, task, settings, context)
     plans = [p for p in (uniform_allocation(size, b, 1, settings) for b in BITS) if size(p) <= budget]
-    if not plans: raise LightVisionError(f"uniform_bits does not get {model.config['arch']} into {show_size(budget)}: at {BITS[-1]} bits it has "
-                                         f"{size(uniform_allocation(size, BITS[-1], 1, settings)):,} bytes; allow more, or prune as well")
-    return train_best(plans, model, task, settings, context, folder, Probe(model, model, size, task, settings, context))
+    if not plans:
+        raise LightVisionError(f"uniform_bits does not get {model.config['arch']} into {show_size(budget)}: "
+                               f"at {BITS[-1]} bits it has "
+                               f"{size(uniform_allocation(size, BITS[-1], 1, settings)):,} bytes; allow "
+                               "more, or prune as well")
+    return train_best(plans, model, task, settings, context, folder,
+                      Probe(model, model, size, task, settings, context))
 
 def uniform(model, budget, task, settings, context, folder, limit=None): # as `descend`
     "The same bits and the same fraction of the width everywhere"
     size = check_budget(model, budget, task, settings, context)
     plans = [p for p in (widest(size, b, budget, settings) for b in BITS) if p]
-    if not plans: raise LightVisionError(f"uniform does not get {model.config['arch']} into {show_size(budget)}: its smallest plan has "
-                                         f"{size(uniform_allocation(size, BITS[-1], 1 - settings.max_ratio, settings)):,} bytes; allow more")
+    smallest = uniform_allocation(size, BITS[-1], 1 - settings.max_ratio, settings)
+    if not plans:
+        raise LightVisionError(f"uniform does not get {model.config['arch']} into {show_size(budget)}: its "
+                               "smallest plan has "
+                               f"{size(smallest):,} bytes; allow more")
     probe = Probe(model, model, size, task, settings, context)
     return train_best(sorted(plans, key=probe), model, task, settings, context, folder, probe)
 
 # %% ../../nbs/06b_baselines.ipynb #0c00b2c9
-def measured_search(suggest, # (options, rng) -> picked, tell: the next plan to try, and a function that takes its damage
+def measured_search(suggest, # (options, rng) -> picked, tell: what to try next, and what takes its damage
                     model, budget, task, settings, context, folder) -> list: # points of `visit`
     "Measure many plans, train the best"
     size = check_budget(model, budget, task, settings, context)
     options, path = options_of(size, size.full.widths, settings), Path(folder)/"candidates.json"
     probe = Probe(model, model, size, task, settings, context)
     if not path.exists():
-        rng, repair, found = np.random.default_rng(seed_of(context.seed, "search")), Repair(size, options, budget), {}
+        rng, repair, found = np.random.default_rng(seed_of(context.seed, "search")), Repair(size, options,
+                                                                                            budget), {}
         for _ in range(settings.iterations*(sum(map(len, options.values())) - len(options) + 2)):
             picked, tell = suggest(options, rng)
             plan = repair(picked, rng)
             if plan is None: continue
             tell(damage := probe(plan))
             found[json.dumps(dataclasses.asdict(plan))] = damage
-        write_atomic(path, json.dumps(dict(count=probe.count, plans=sorted(found, key=found.get)[:settings.iterations])))
+        write_atomic(path, json.dumps(dict(count=probe.count,
+                                           plans=sorted(found, key=found.get)[:settings.iterations])))
     known = json.loads(path.read_text())
     probe.count = known["count"]
-    return train_best([Allocation(**json.loads(p)) for p in known["plans"]], model, task, settings, context, folder, probe)
+    return train_best([Allocation(**json.loads(p)) for p in known["plans"]], model, task, settings, context,
+                      folder, probe)
 
 def random_search(model, budget, task, settings, context, folder, limit=None): # as `descend`
     "Everything by chance"
@@ -131,27 +158,33 @@ def random_search(model, budget, task, settings, context, folder, limit=None): #
 def tpe(model, budget, task, settings, context, folder, limit=None): # as `descend`
     "Everything by optuna's tree-structured Parzen estimator"
     try: import optuna
-    except ImportError: raise LightVisionError("tpe needs optuna: pip install optuna, or leave the method tpe out") from None
+    except ImportError:
+        raise LightVisionError("tpe needs optuna: pip install optuna, or leave the method tpe out") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed_of(context.seed, "tpe") % 2**32))
     def suggest(options, rng):
         trial = study.ask()
-        return {v: trial.suggest_int("/".join(v), 0, len(o) - 1) for v, o in options.items()}, lambda damage: study.tell(trial, damage)
+        return {v: trial.suggest_int("/".join(v), 0, len(o) - 1)
+                for v, o in options.items()}, lambda damage: study.tell(trial, damage)
     return measured_search(suggest, model, budget, task, settings, context, folder)
 
 def stepwise(model, budget, task, settings, context, folder, limit=None): # as `descend`
     "BAIC in three iterations"
     return descend(model, budget, task, dataclasses.replace(settings, iterations=3), context, folder, limit)
 
-METHODS = dict(baic=descend, uniform_bits=uniform_bits, uniform=uniform, random_search=random_search, tpe=tpe, stepwise=stepwise)
+METHODS = dict(baic=descend, uniform_bits=uniform_bits, uniform=uniform, random_search=random_search, tpe=tpe,
+               stepwise=stepwise)
 
 # %% ../../nbs/06b_baselines.ipynb #6acab58d
-COLUMNS = ["task", "arch", "seed", "method", "budget_bytes", "bytes", "val_accuracy", "test_accuracy", "trials", "epochs", "seconds", "measured",
+COLUMNS = ["task", "arch", "seed", "method", "budget_bytes", "bytes", "val_accuracy", "test_accuracy",
+           "trials", "epochs", "seconds", "measured",
            "uncompressed_val_accuracy"]
 
 def compare(model, # trained
-            task, budgets: list, # bytes
-            settings: BudgetSettings = BudgetSettings(), context: Context = None,
+            task, # its test split is read once a search, at the end
+            budgets: list, # bytes
+            settings: BudgetSettings = BudgetSettings(), # of every search
+            context: Context = None, # seed, device, folder
             folder: Path = None, # where budget.csv and the searches live and resume; None: nothing is kept
             methods: tuple = tuple(METHODS), # names of `METHODS`
            ) -> pd.DataFrame: # budget.csv
@@ -160,14 +193,20 @@ def compare(model, # trained
     for name in methods:
         if name not in METHODS: raise LightVisionError(f"unknown method {name!r}: use {', '.join(METHODS)}")
     if context.teacher is None and not edits_of(model):
-        context = dataclasses.replace(context, teacher=teacher_for(model, task, settings, len(budgets)*len(methods))) # one for all
+        # one for all
+        context = dataclasses.replace(context, teacher=teacher_for(model, task, settings,
+                                                                   len(budgets)*len(methods)))
     for budget in budgets:
         for name in methods:
             inner = folder and Path(folder)/f"{name}-{budget}-seed{context.seed}"
-            try: rows.append(fit_budget(model, task, budget, settings, dataclasses.replace(context, folder=None), folder=inner, method=METHODS[name]).record)
+            try:
+                rows.append(fit_budget(model, task, budget, settings,
+                                       dataclasses.replace(context, folder=None), folder=inner,
+                                       method=METHODS[name]).record)
             except LightVisionError:
                 if name not in ("uniform_bits", "uniform"): raise
-                rows.append(dict(task=task.name, arch=model.config["arch"], seed=context.seed, method=name, budget_bytes=budget))
+                rows.append(dict(task=task.name, arch=model.config["arch"], seed=context.seed, method=name,
+                                 budget_bytes=budget))
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     if folder: write_atomic(Path(folder)/"budget.csv", table.to_csv(index=False))
     return table
@@ -196,16 +235,23 @@ def plot_methods(table: pd.DataFrame, # of `compare`, one or several seeds of on
     for name, colour, marker in styles:
         rows = table[(table.method == name) & table.bytes.notna()]
         if not len(rows): continue
-        found = rows.groupby("budget_bytes").agg(bytes=("bytes", "mean"), mid=(accuracy, "mean"), low=(accuracy, "min"), high=(accuracy, "max"))
-        ax.errorbar(found.bytes/1e3, 100*found.mid, 100*np.stack([found.mid - found.low, found.high - found.mid]), marker=marker, ms=5, color=colour,
-                    label=name.replace("_", " "), capsize=2, lw=1.6 if name == "baic" else 1, zorder=3 if name == "baic" else 2)
-    ax.axhline(100*table.uncompressed_val_accuracy.mean(), color="black", lw=0.8, ls=":", label="uncompressed (validation)")
+        found = rows.groupby("budget_bytes").agg(bytes=("bytes", "mean"), mid=(accuracy, "mean"),
+                                                 low=(accuracy, "min"), high=(accuracy, "max"))
+        ax.errorbar(found.bytes/1e3, 100*found.mid,
+                    100*np.stack([found.mid - found.low, found.high - found.mid]), marker=marker, ms=5,
+                    color=colour,
+                    label=name.replace("_", " "), capsize=2, lw=1.6 if name == "baic" else 1,
+                    zorder=3 if name == "baic" else 2)
+    ax.axhline(100*table.uncompressed_val_accuracy.mean(), color="black", lw=0.8, ls=":",
+               label="uncompressed (validation)")
     seeds = table.seed.nunique()
     budgets = sorted(table.budget_bytes.unique())
     ax.set_xscale("log")
     ax.set_xticks([b/1e3 for b in budgets], [show_size(b) for b in budgets], fontsize=8)
     ax.set_xticks([], minor=True)
-    ax.set(xlabel="bytes of the file (marks: the budgets)", ylabel=f"{accuracy.split('_')[0].replace('val', 'validation')} accuracy, %")
-    ax.set_title("Accuracy by size" + (f", mean and range of {seeds} seeds" if seeds > 1 else ", 1 seed") + (f" ({note})" if note else ""), fontsize=9)
+    ax.set(xlabel="bytes of the file (marks: the budgets)",
+           ylabel=f"{accuracy.split('_')[0].replace('val', 'validation')} accuracy, %")
+    ax.set_title("Accuracy by size" + (f", mean and range of {seeds} seeds" if seeds > 1
+                                       else ", 1 seed") + (f" ({note})" if note else ""), fontsize=9)
     ax.legend(fontsize=7.5, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return fig

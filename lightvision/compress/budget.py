@@ -55,9 +55,12 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
         super().__post_init__()
         self.qat({}, 1) # its rules hold for the search as well
 
-    def qat(self, bits: dict, epochs: int) -> QatSettings:
+    def qat(self, bits: dict, # layer -> bits
+            epochs: int, # of training
+           ) -> QatSettings:
         "The settings of quantization-aware training with these bits by layer"
-        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(QatSettings) if hasattr(self, f.name)}
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(QatSettings)
+                  if hasattr(self, f.name)}
         return QatSettings(**{**shared, "epochs": epochs, "layer_bits": bits})
 
 # %% ../../nbs/06a_budget.ipynb #fc8e38f5
@@ -81,7 +84,8 @@ def latent_of(net: Classifier, # in quantization-aware training
               skeleton: Classifier, # the float network that it was made from; its weights are replaced
              ) -> Classifier:
     "The float weights behind the quantized ones"
-    state = net.state_dict() | {f"{n}.weight": m.gain().detach() for n, m in net.named_modules() if hasattr(m, "gain")}
+    state = net.state_dict() | {f"{n}.weight": m.gain().detach()
+                                for n, m in net.named_modules() if hasattr(m, "gain")}
     skeleton.load_state_dict({k: state[k] for k in skeleton.state_dict()})
     return skeleton.eval()
 
@@ -95,7 +99,8 @@ def train_plan(model: Classifier, # float, pruned as planned
     qat, skeleton = settings.qat(bits, max(1, epochs)), copy.deepcopy(model).cpu()
     if first := int(settings.float_fraction*epochs):
         inner = dataclasses.replace(context, folder=context.folder and context.folder/"float")
-        model, qat = recover(model, task, dataclasses.replace(qat, epochs=first), inner, context.teacher), dataclasses.replace(qat, epochs=epochs - first)
+        model, qat = recover(model, task, dataclasses.replace(qat, epochs=first), inner,
+                             context.teacher), dataclasses.replace(qat, epochs=epochs - first)
     net = prepare_qat(model, task, qat, context)
     if epochs: net = recover(net, task, qat, context, context.teacher)
     latent = latent_of(net, skeleton)
@@ -104,7 +109,7 @@ def train_plan(model: Classifier, # float, pruned as planned
     return finish(fold_batch_norm(net), qat), latent
 
 # %% ../../nbs/06a_budget.ipynb #e4ecbf95
-def fewer(task: Task,
+def fewer(task: Task, # whose training images are drawn from
           fraction: float, # of the training images, in (0, 1]
           *seed, # anything printable
          ) -> Task: # with all of its val and test split
@@ -117,8 +122,10 @@ def fewer(task: Task,
 
 def visit(folder: Path, # of this visit alone
           make, # () -> (float network, plan, notes): called unless the folder knows the answer
-          task, settings, context, # see `train_plan`
-          epochs: int,
+          task, # see `train_plan`
+          settings, # see `train_plan`
+          context, # see `train_plan`
+          epochs: int, # of training; 0: none
           fraction: float = 1.0, # of the training images
          ) -> dict: # plan, notes, bytes, val_accuracy, epochs, seconds, folder
     "Train a plan and write down what came of it"
@@ -130,11 +137,15 @@ def visit(folder: Path, # of this visit alone
     if not done.exists():
         plan, inner = json.loads(decided.read_text()), dataclasses.replace(context, folder=folder, history=[])
         suited = dataclasses.replace(settings, lr=rate_for(plan["divergence"], settings))
-        nets = train_plan(load_model(folder/"start.safetensors"), plan["bits"], fewer(task, fraction, context.seed, folder.name), suited, inner, epochs)
+        nets = train_plan(load_model(folder/"start.safetensors"), plan["bits"],
+                          fewer(task, fraction, context.seed, folder.name), suited, inner, epochs)
         for name, net in zip(("model", "latent"), nets): save_model(net.cpu(), folder/f"{name}.safetensors")
-        val = evaluate(predict(load_model(folder/"model.safetensors"), task, "val", context.device))["accuracy"]
-        seconds = max(time.perf_counter() - began, sum(row["seconds"] for row in inner.history)) # a training that was interrupted began earlier
-        write_atomic(done, json.dumps(dict(bytes=(folder/"model.safetensors").stat().st_size, val_accuracy=val, epochs=epochs*fraction,
+        val = evaluate(predict(load_model(folder/"model.safetensors"), task, "val",
+                               context.device))["accuracy"]
+        # a training that was interrupted began earlier
+        seconds = max(time.perf_counter() - began, sum(row["seconds"] for row in inner.history))
+        write_atomic(done, json.dumps(dict(bytes=(folder/"model.safetensors").stat().st_size,
+                                           val_accuracy=val, epochs=epochs*fraction,
                                            seconds=seconds, history=inner.history)))
     point = json.loads(decided.read_text()) | json.loads(done.read_text()) | dict(folder=folder)
     context.history += [dict(row, step=folder.name) for row in point.pop("history")]
@@ -143,7 +154,8 @@ def visit(folder: Path, # of this visit alone
 def further(point: dict, # of `visit`
            ) -> tuple: # float network, plan, notes: for the next `visit`
     "Go on with the same plan from where training left the weights"
-    return load_model(point["folder"]/"latent.safetensors"), point["plan"], dict(divergence=point["divergence"], measured=0)
+    return (load_model(point["folder"]/"latent.safetensors"), point["plan"],
+            dict(divergence=point["divergence"], measured=0))
 
 # %% ../../nbs/06a_budget.ipynb #3032ab11
 @dataclass(frozen=True)
@@ -156,8 +168,11 @@ def decide(model: Classifier, # float, from the last iteration
            plan: Allocation, # of the last iteration; None: 8 bits, nothing removed
            full: dict, # widths of the uncompressed network
            budget: int, # bytes
-           task, settings, context, teacher, # see `Probe`
-           limit: Limit = None,
+           task, # see `Probe`
+           settings, # see `Probe`
+           context, # see `Probe`
+           teacher, # see `Probe`
+           limit: Limit = None, # a second limit beside bytes
           ) -> tuple: # pruned float network, plan, notes: for `visit`
     "Measure around the present plan and choose the next"
     began, size = time.perf_counter(), FileSize(model, settings)
@@ -168,19 +183,26 @@ def decide(model: Classifier, # float, from the last iteration
     kept = [[*v, o, float(d)] for v, values in options.items() for o, d in zip(values, damage[v])]
     for _ in range(8):
         chosen = best_allocation(size, options, damage, budget, macs)
-        if chosen is None: raise LightVisionError(f"no plan has {show_size(budget)}" + (f" and keeps the limit of {limit.value:g}" if limit else "")
-                                                  + ": allow more, or fewer iterations")
-        pruned, notes = cut(model, probe, chosen), dict(divergence=probe(chosen), measured=probe.count, deciding=time.perf_counter() - began, damage=kept)
+        if chosen is None:
+            raise LightVisionError(f"no plan has {show_size(budget)}"
+                                   + (f" and keeps the limit of {limit.value:g}" if limit else "")
+                                   + ": allow more, or fewer iterations")
+        pruned, notes = cut(model, probe, chosen), dict(divergence=probe(chosen), measured=probe.count,
+                                                        deciding=time.perf_counter() - began, damage=kept)
         value = limit.measure(copy.deepcopy(pruned)) if limit else 0
-        if not limit or value <= limit.value: return pruned, chosen, dict(notes, **({"limited": value} if limit else {}))
+        if not limit or value <= limit.value:
+            return pruned, chosen, dict(notes, **({"limited": value} if limit else {}))
         macs = 0.98*size.macs(chosen)*limit.value/value
-    raise LightVisionError(f"no plan was found with {limit.value:g} where the last one has {value:g}: raise the limit")
+    raise LightVisionError(f"no plan was found with {limit.value:g} where the last one has {value:g}: raise "
+                           "the limit")
 
 # %% ../../nbs/06a_budget.ipynb #e6521a56
 def check_budget(model: Classifier, # float, uncompressed
                  budget: int, # bytes
-                 task, settings, context,
-                 limit: Limit = None,
+                 task, # its train and validation splits are read
+                 settings, # of the search
+                 context, # teacher, seed, device, progress
+                 limit: Limit = None, # a second limit beside bytes
                 ) -> FileSize: # of the uncompressed network
     "Refuse a budget that no plan can meet"
     size = FileSize(model, settings)
@@ -188,14 +210,18 @@ def check_budget(model: Classifier, # float, uncompressed
     least = smallest(options)
     if size(least) > budget:
         fraction = Probe(model, model, size, task, settings, context).agreement(least)
-        raise LightVisionError(f"{model.config['arch']} does not fit into {show_size(budget)}: its smallest file has {size(least):,} bytes (2 bits, "
-                               f"{1 - settings.max_ratio:.0%} of the channels) and before training agrees with the uncompressed network on {fraction:.0%} of the "
+        raise LightVisionError(f"{model.config['arch']} does not fit into {show_size(budget)}: its smallest "
+                               f"file has {size(least):,} bytes (2 bits, "
+                               f"{1 - settings.max_ratio:.0%} of the channels) and before training agrees "
+                               f"with the uncompressed network on {fraction:.0%} of the "
                                "images; allow more bytes, raise max_ratio, or choose a smaller architecture")
     if limit:
         probe = Probe(model, model, size, task, settings, context)
         value = limit.measure(cut(model, probe, least))
-        if value > limit.value: raise LightVisionError(f"{model.config['arch']} does not keep the limit of {limit.value:g}: with the fewest channels it has "
-                                                       f"{value:g}; raise the limit or choose a smaller architecture")
+        if value > limit.value:
+            raise LightVisionError(f"{model.config['arch']} does not keep the limit of {limit.value:g}: with "
+                                   "the fewest channels it has "
+                                   f"{value:g}; raise the limit or choose a smaller architecture")
     return size
 
 # %% ../../nbs/06a_budget.ipynb #205ed8cd
@@ -207,7 +233,9 @@ class Result:
     front: pd.DataFrame # every point that was visited
     record: dict # a row of budget.csv, and more
     path: Path # the file; None without a folder
-    damage: pd.DataFrame # what each single change does, as measured first: kind, name, option, nats; None if the method does not measure that
+    # what each single change does, as measured first: kind, name, option, nats; None if the method does not
+    # measure that
+    damage: pd.DataFrame
 
 def plan_table(size: FileSize, # of the uncompressed network
                plan: Allocation, # what was chosen
@@ -216,15 +244,21 @@ def plan_table(size: FileSize, # of the uncompressed network
     rows = []
     for name, bits in plan.bits.items():
         now, before = (int(size.weights(name, p.widths)) for p in (plan, size.full))
-        rows.append(dict(layer=name, outputs_before=int(size.channels(name, "out", size.full.widths)), outputs=int(size.channels(name, "out", plan.widths)),
-                         weights_before=before, weights=now, bits=bits, bytes_before=4*before, bytes=-(-now*bits//8)))
+        rows.append(dict(layer=name, outputs_before=int(size.channels(name, "out", size.full.widths)),
+                         outputs=int(size.channels(name, "out", plan.widths)),
+                         weights_before=before, weights=now, bits=bits, bytes_before=4*before,
+                         bytes=-(-now*bits//8)))
     return pd.DataFrame(rows)
 
 def front_table(points: list # of `visit`
                ) -> pd.DataFrame:
     "Visited points, and which of them no other beats in both bytes and accuracy"
-    table = pd.DataFrame([{k: p.get(k) for k in ("name", "bytes", "val_accuracy", "divergence", "epochs", "seconds")} for p in points])
-    beaten = [((table.bytes <= r.bytes) & (table.val_accuracy >= r.val_accuracy) & ((table.bytes < r.bytes) | (table.val_accuracy > r.val_accuracy))).any()
+    table = pd.DataFrame([{k: p.get(k) for k in ("name", "bytes", "val_accuracy", "divergence", "epochs",
+                                                 "seconds")} for p in points])
+    def beats(r):
+        worse = (table.bytes > r.bytes) | (table.val_accuracy < r.val_accuracy)
+        return ~worse & ((table.bytes < r.bytes) | (table.val_accuracy > r.val_accuracy))
+    beaten = [beats(r).any()
               for r in table.itertuples()]
     return table.assign(pareto=~np.array(beaten))
 
@@ -234,16 +268,22 @@ def teacher_for(model: Classifier, # float, uncompressed
                 searches: int = 1, # that it will teach
                ) -> torch.nn.Module:
     "The uncompressed network as a teacher; one that remembers, if that is less work"
-    passes = searches*(settings.epochs + (settings.iterations - 1)*settings.trial_epochs*settings.trial_fraction)
+    passes = (searches*(settings.epochs
+                        + (settings.iterations - 1)*settings.trial_epochs*settings.trial_fraction))
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    if task.view == "photo" or passes <= CachedTeacher.turns(task) or settings.loss in ("hint", "attention") or settings.mixup: return model
+    sees_more = task.view == "photo" or settings.loss in ("hint", "attention") or settings.mixup
+    if sees_more or passes <= CachedTeacher.turns(task):
+        return model
     return CachedTeacher(model, task)
 
 # %% ../../nbs/06a_budget.ipynb #d593fd9b
 def descend(model: Classifier, # float, uncompressed
             budget: int, # bytes
-            task, settings, context, folder: Path,
-            limit: Limit = None,
+            task, # its train and validation splits are read
+            settings, # of the search
+            context, # teacher, seed, device, progress
+            folder: Path, # where the search lives and resumes
+            limit: Limit = None, # a second limit beside bytes
            ) -> list: # points of `visit`, the last trained longest
     "One iteration or several down to the budget, then the last training"
     size = check_budget(model, budget, task, settings, context, limit)
@@ -258,30 +298,38 @@ def descend(model: Classifier, # float, uncompressed
         make = lambda: decide(now(), plan, size.full.widths, aim, task, settings, context, model, inner)
         points.append(visit(folder/f"iteration{len(points) + 1}", make, task, settings, context, *training))
         plan = points[-1]["plan"]
-    return points + [visit(folder/"last", lambda: further(points[-1]), task, settings, context, settings.epochs)]
+    return points + [visit(folder/"last", lambda: further(points[-1]), task, settings, context,
+                           settings.epochs)]
 
 # %% ../../nbs/06a_budget.ipynb #12d3a911
 def fit_budget(model: Classifier, # trained; if it is quantized already, its float form is used
-               task: Task,
+               task: Task, # its test split is read once, at the end
                budget: int, # bytes of the file
-               settings: BudgetSettings = BudgetSettings(),
+               settings: BudgetSettings = BudgetSettings(), # of the search
                context: Context = None, # seed, device, folder
-               min_accuracy: float = None, # least validation accuracy, as a fraction of the uncompressed network's; None: any
+               # least validation accuracy, as a fraction of the uncompressed network's; None: any
+               min_accuracy: float = None,
                limit: Limit = None, # a second limit beside bytes
-               folder: Path = None, # where the search lives and resumes; None: context.folder, else nothing is kept
+               # where the search lives and resumes; None: context.folder, else nothing is kept
+               folder: Path = None,
                method=descend, # see 06b: other ways to get there, for comparison
               ) -> Result:
     "The best network that fits into a number of bytes"
     context = context or Context()
     if min_accuracy is not None and not 0 < min_accuracy <= 1:
-        raise LightVisionError(f"min_accuracy is {min_accuracy!r}: it must be above 0 and at most 1, a fraction of the uncompressed accuracy")
+        raise LightVisionError(f"min_accuracy is {min_accuracy!r}: it must be above 0 and at most 1, a "
+                               "fraction of the uncompressed accuracy")
     with tempfile.TemporaryDirectory() as scratch:
         kept = folder or context.folder
         folder = Path(kept or scratch)
         model = float_form(copy.deepcopy(model), task, settings.qat({}, 1), context).cpu().eval()
-        if context.teacher is None: context = dataclasses.replace(context, teacher=teacher_for(model, task, settings))
-        _same_search(folder, dict(network=fingerprint(model), teacher=fingerprint(getattr(context.teacher, "teacher", context.teacher)), seed=context.seed,
-                                  task=f"{task.name} {task.data_hash} {task.split_hash}", budget=int(budget), settings=settings.to_dict(),
+        if context.teacher is None:
+            context = dataclasses.replace(context, teacher=teacher_for(model, task, settings))
+        _same_search(folder, dict(network=fingerprint(model),
+                                  teacher=fingerprint(getattr(context.teacher, "teacher", context.teacher)),
+                                  seed=context.seed,
+                                  task=f"{task.name} {task.data_hash} {task.split_hash}", budget=int(budget),
+                                  settings=settings.to_dict(),
                                   limit=limit and limit.value, method=method.__name__))
         points = method(model, int(budget), task, settings, context, folder, limit)
         for p in points: p["name"] = p["folder"].name
@@ -290,16 +338,24 @@ def fit_budget(model: Classifier, # trained; if it is quantized already, its flo
         net, size = load_model(best["folder"]/"model.safetensors"), FileSize(model, settings)
         before = evaluate(predict(model, task, "val", context.device))["accuracy"]
         if min_accuracy and best["val_accuracy"] < min_accuracy*before:
-            raise LightVisionError(f"no network of at most {show_size(budget)} reached {min_accuracy:.1%} of the uncompressed validation accuracy of {before:.2%}: "
-                                   f"the best has {best['val_accuracy']:.2%} and {best['bytes']:,} bytes; allow more bytes or more epochs, or lower min_accuracy")
+            raise LightVisionError(f"no network of at most {show_size(budget)} reached {min_accuracy:.1%} of "
+                                   f"the uncompressed validation accuracy of {before:.2%}: "
+                                   f"the best has {best['val_accuracy']:.2%} and {best['bytes']:,} bytes; "
+                                   "allow more bytes or more epochs, or lower min_accuracy")
         front = front_table(points)
-        test = evaluate(predict(net, task, "test", context.device))["accuracy"] if len(task.indices("test")) else None
-        record = dict(task=task.name, arch=model.config["arch"], seed=context.seed, method="baic" if method is descend else method.__name__,
-                      budget_bytes=int(budget), bytes=best["bytes"], val_accuracy=best["val_accuracy"], test_accuracy=test, trials=len(points) - 1,
-                      epochs=float(front.epochs.sum()), seconds=round(float(front.seconds.sum()), 1), measured=sum(p.get("measured", 0) for p in points),
-                      uncompressed_val_accuracy=before, deciding=round(sum(p.get("deciding", 0) for p in points), 1))
+        test = (evaluate(predict(net, task, "test", context.device))["accuracy"] if len(task.indices("test"))
+                else None)
+        record = dict(task=task.name, arch=model.config["arch"], seed=context.seed,
+                      method="baic" if method is descend else method.__name__,
+                      budget_bytes=int(budget), bytes=best["bytes"], val_accuracy=best["val_accuracy"],
+                      test_accuracy=test, trials=len(points) - 1,
+                      epochs=float(front.epochs.sum()), seconds=round(float(front.seconds.sum()), 1),
+                      measured=sum(p.get("measured", 0) for p in points),
+                      uncompressed_val_accuracy=before,
+                      deciding=round(sum(p.get("deciding", 0) for p in points), 1))
         plan, path = plan_table(size, best["plan"]), folder/"model.safetensors" if kept else None
-        damage = pd.DataFrame(points[0]["damage"], columns=["kind", "name", "option", "nats"]) if "damage" in points[0] else None
+        damage = pd.DataFrame(points[0]["damage"],
+                              columns=["kind", "name", "option", "nats"]) if "damage" in points[0] else None
         if kept:
             write_atomic(path, (best["folder"]/"model.safetensors").read_bytes())
             for name, table in dict(front=front, plan=plan, damage=damage).items():
@@ -312,7 +368,9 @@ def _same_search(folder, key):
     path, key = folder/"search.json", json.loads(json.dumps(key))
     before = json.loads(path.read_text()) if path.exists() else key
     other = ", ".join(k for k in key if before.get(k) != key[k])
-    if other: raise LightVisionError(f"{folder} holds another search (different {other}): use another folder, or delete it")
+    if other:
+        raise LightVisionError(f"{folder} holds another search (different {other}): use another folder, or "
+                               "delete it")
     write_atomic(path, json.dumps(key))
 
 # %% ../../nbs/06a_budget.ipynb #b9f6f206
@@ -324,11 +382,15 @@ def plot_plan(plan: pd.DataFrame, # of `plan_table`
     fraction, y = 100*plan.outputs/plan.outputs_before, np.arange(len(plan))
     ax.barh(y, 100, color="#e8e8e8", height=0.8)
     for bits, colour in colours.items():
-        if (plan.bits == bits).any(): ax.barh(y[plan.bits == bits], fraction[plan.bits == bits], color=colour, height=0.8, label=f"{bits} bits")
-    for i, row in enumerate(plan.itertuples()): ax.text(101, i, show_size(row.bytes), va="center", fontsize=6.5)
+        if (plan.bits == bits).any():
+            ax.barh(y[plan.bits == bits], fraction[plan.bits == bits], color=colour, height=0.8,
+                    label=f"{bits} bits")
+    for i, row in enumerate(plan.itertuples()):
+        ax.text(101, i, show_size(row.bytes), va="center", fontsize=6.5)
     ax.set_yticks(y, [n.removeprefix("net.") for n in plan.layer], fontsize=6.5)
     ax.invert_yaxis()
     ax.set(xlabel="outputs left, % (text: bytes of the weights)", xlim=(0, 112))
     ax.set_title("What each layer kept" + (f" ({note})" if note else ""), fontsize=9)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.75/fig.get_figheight()), ncols=3, fontsize=8, frameon=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.75/fig.get_figheight()), ncols=3, fontsize=8,
+              frameon=False)
     return fig

@@ -33,7 +33,7 @@ def kd_loss(student: torch.Tensor, # float [B, C], the student's logits
 
 # %% ../../nbs/03_distillation.ipynb #44acafe8
 def _split(logits, target):
-    "Log-probabilities of the target against the rest [B, 2], and of the other classes among themselves [B, C - 1]"
+    "Log-probabilities of the target against the rest [B, 2], and of the other classes [B, C - 1]"
     others = torch.arange(logits.shape[1] - 1, device=logits.device)
     others = logits.gather(1, others + (others >= target[:, None])) # skips the target's column
     pair = torch.cat([logits.gather(1, target[:, None]), others.logsumexp(1, keepdim=True)], 1)
@@ -41,9 +41,12 @@ def _split(logits, target):
 
 def dkd_loss(student: torch.Tensor, # float [B, C], the student's logits
              teacher: torch.Tensor, # float [B, C], the teacher's logits for the same images
-             y: torch.Tensor, # int64 [B], or class probabilities [B, C] as mixup makes them: then the class with the largest share
+             # int64 [B], or class probabilities [B, C] as mixup makes them: then the class with the largest
+             # share
+             y: torch.Tensor,
              alpha: float = 1.0, # weight of the label's class; a number or float [B]
-             beta: float = 8.0, # weight of the other classes; a number or float [B]; 8 is the paper's usual value on CIFAR-100
+             # weight of the other classes; a number or float [B]; 8 is the paper's usual value on CIFAR-100
+             beta: float = 8.0,
              temperature: float = 4.0, # see `kd_loss`
             ) -> torch.Tensor: # a number, 0 or more
     "Hinton's loss with separate weights for the label's class and the others (Zhao et al. 2022)"
@@ -79,7 +82,7 @@ def hint_loss(student: torch.Tensor, # float [B, C, H, W], the student's feature
               teacher: torch.Tensor, # float [B, D, h, w], the teacher's features
               projector: nn.Module = nn.Identity(), # from C to D channels
              ) -> torch.Tensor: # a number, 0 or more
-    "Squared error of the projected features, as a fraction of the teacher's squared features (Romero et al. 2015)"
+    "Squared error of the projected features over the teacher's squared features (Romero et al. 2015)"
     student, teacher = same_grid(student, teacher)
     teacher = teacher.float()
     return F.mse_loss(projector(student).float(), teacher)/teacher.pow(2).mean().clamp_min(1e-12)
@@ -103,10 +106,14 @@ def find_feature_layers(model: nn.Module, # a classifier
     known = dict(model.named_modules()) if chosen else {}
     for name in chosen:
         if name in known: continue
-        raise LightVisionError(f"the network has no place {name!r}: {suggest(name, known, 'see model.named_modules()')}")
+        raise LightVisionError(f"the network has no place {name!r}: "
+                               f"{suggest(name, known, 'see model.named_modules()')}")
     if chosen: return chosen
-    stages = [("net." if body is not model else "") + stage["module"] for stage in getattr(body, "feature_info", None) or []]
-    if not stages: raise LightVisionError("this network does not list its stages: name places with student_layers and teacher_layers")
+    stages = [("net." if body is not model else "") + stage["module"]
+              for stage in getattr(body, "feature_info", None) or []]
+    if not stages:
+        raise LightVisionError("this network does not list its stages: name places with student_layers and "
+                               "teacher_layers")
     return [stages[round(d*(len(stages) - 1))] for d in depths]
 
 # %% ../../nbs/03_distillation.ipynb #7baaaf55
@@ -115,8 +122,11 @@ def to_grid(features, # what a module returned: float [B, C, H, W] or tokens [B,
            ) -> torch.Tensor: # float [B, C, H, W]
     "Features as a grid; anything that is none is an error"
     shape = getattr(features, "shape", ())
-    if len(shape) == 4: return features.permute(0, 3, 1, 2) if getattr(net, "output_fmt", "") == "NHWC" else features
-    if len(shape) != 3: raise LightVisionError(f"a place gives features of shape {tuple(shape)}: choose a stage that keeps the image's layout")
+    if len(shape) == 4:
+        return features.permute(0, 3, 1, 2) if getattr(net, "output_fmt", "") == "NHWC" else features
+    if len(shape) != 3:
+        raise LightVisionError(f"a place gives features of shape {tuple(shape)}: choose a stage that keeps "
+                               "the image's layout")
     h, w = getattr(getattr(net, "patch_embed", None), "grid_size", None) or (math.isqrt(shape[1]),)*2
     return features[:, -h*w:].transpose(1, 2).unflatten(2, (h, w)) # class and register tokens stand first
 
@@ -126,11 +136,13 @@ def with_features(model: nn.Module, # a classifier
                  ) -> tuple: # logits [B, C], and a list of features [B, C, H, W]
     "One forward pass that also reads features"
     seen = {}
-    hooks = [model.get_submodule(p).register_forward_hook(lambda m, args, out, p=p: seen.update({p: out})) for p in places]
+    hooks = [model.get_submodule(p).register_forward_hook(lambda m, args, out, p=p: seen.update({p: out}))
+             for p in places]
     try: logits = model(x)
     finally:
         for hook in hooks: hook.remove()
-    if missing := [p for p in places if p not in seen]: raise LightVisionError(f"the network does not call {missing[0]}: choose another place")
+    if missing := [p for p in places if p not in seen]:
+        raise LightVisionError(f"the network does not call {missing[0]}: choose another place")
     return logits, [to_grid(seen[p], getattr(model, "net", model)) for p in places]
 
 # %% ../../nbs/03_distillation.ipynb #58ff6709
@@ -142,11 +154,15 @@ class DistillSettings(TrainSettings):
     label_smoothing: float = 0.0 # the teacher already says how likely the other classes are
     loss: str = "kd" # one of `LOSSES`
     temperature: float = 4.0 # divides the logits; 1 to 10, higher for a surer teacher
-    weight: float = 0.9 # teacher's fraction of the loss; Hinton et al. found a small fraction for the labels best; 1: teacher only
+    # teacher's fraction of the loss; Hinton et al. found a small fraction for the labels best; 1: teacher
+    # only
+    weight: float = 0.9
     alpha: float = 1.0 # dkd only: weight of the label's class
     beta: float = 8.0 # dkd only: weight of the other classes
-    feature_weight: float = 5.0 # hint and attention only: weight beside Hinton's loss; as the attention paper's 1000/(14*14)
-    student_layers: str = "" # hint and attention only: places in the student, separated by commas; empty: chosen by depth
+    # hint and attention only: weight beside Hinton's loss; as the attention paper's 1000/(14*14)
+    feature_weight: float = 5.0
+    # hint and attention only: places in the student, separated by commas; empty: chosen by depth
+    student_layers: str = ""
     teacher_layers: str = "" # the same for the teacher, as many
 
     def rules(self):
@@ -154,7 +170,8 @@ class DistillSettings(TrainSettings):
             loss=(self.loss in LOSSES, f"one of {', '.join(LOSSES)}"),
             temperature=(0 < self.temperature < math.inf, "above 0"),
             weight=(0 < self.weight <= 1, "above 0 and at most 1; without a teacher use the step fp32"),
-            **{n: (0 <= getattr(self, n) < math.inf, "0 or more") for n in ("alpha", "beta", "feature_weight")})
+            **{n: (0 <= getattr(self, n) < math.inf, "0 or more")
+               for n in ("alpha", "beta", "feature_weight")})
 
     @property
     def needs_teacher(self) -> bool: return True
@@ -166,12 +183,15 @@ def _feature_layers(model, teacher, settings):
     "The places in the student and in the teacher; none for losses of logits only"
     depths = _DEPTHS.get(settings.loss)
     if not depths: return [], []
-    ours, theirs = find_feature_layers(model, settings.student_layers, depths), find_feature_layers(teacher, settings.teacher_layers, depths)
+    ours, theirs = find_feature_layers(model, settings.student_layers,
+                                       depths), find_feature_layers(teacher, settings.teacher_layers, depths)
     if len(ours) == len(theirs): return ours, theirs
-    raise LightVisionError(f"{len(ours)} places in the student and {len(theirs)} in the teacher: name as many with student_layers as with teacher_layers")
+    raise LightVisionError(f"{len(ours)} places in the student and {len(theirs)} in the teacher: name as "
+                           "many with student_layers as with teacher_layers")
 
 def _teacher_of(context):
-    if context.teacher is None: raise LightVisionError("kd needs a teacher: name one in the plan with teacher: ...")
+    if context.teacher is None:
+        raise LightVisionError("kd needs a teacher: name one in the plan with teacher: ...")
     return context.teacher
 
 def distill_loss(settings: DistillSettings = DistillSettings(), # loss, temperature, weights, places
@@ -180,18 +200,22 @@ def distill_loss(settings: DistillSettings = DistillSettings(), # loss, temperat
     s = settings
     def loss(model, x, y, context):
         teacher = _teacher_of(context)
-        if s.loss == "hint" and not hasattr(model, "projectors"): raise LightVisionError("hints need projectors: train inside `with distilling(...)`")
+        if s.loss == "hint" and not hasattr(model, "projectors"):
+            raise LightVisionError("hints need projectors: train inside `with distilling(...)`")
         ours, theirs = _feature_layers(model, teacher, s)
         logits, features = with_features(model, x, ours)
         with torch.no_grad(): answer, hints = with_features(teacher, x, theirs)
         if s.loss == "dkd": soft = dkd_loss(logits, answer, y, s.alpha, s.beta, s.temperature)
         elif s.loss == "dist": soft = dist_loss(logits, answer, s.temperature)
         else: soft = kd_loss(logits, answer, s.temperature)
-        if s.loss == "hint": parts = [hint_loss(f, h, p) for f, h, p in zip(features, hints, model.projectors, strict=True)]
+        if s.loss == "hint":
+            parts = [hint_loss(f, h, p) for f, h, p in zip(features, hints, model.projectors, strict=True)]
         else: parts = [attention_loss(f, h) for f, h in zip(features, hints)]
         if parts: soft = soft + s.feature_weight*sum(parts)/len(parts)
-        return (1 - s.weight)*F.cross_entropy(logits.float(), y, label_smoothing=s.label_smoothing) + s.weight*soft
-    loss.__qualname__ = f"distill_loss({s})" # the checkpoint's key holds this name, so another setting refuses the checkpoint
+        return (1 - s.weight)*F.cross_entropy(logits.float(), y,
+                                              label_smoothing=s.label_smoothing) + s.weight*soft
+    # the checkpoint's key holds this name, so another setting refuses the checkpoint
+    loss.__qualname__ = f"distill_loss({s})"
     return loss
 
 # %% ../../nbs/03_distillation.ipynb #c61eeb03
@@ -202,7 +226,8 @@ def _probe(model, x, places, who):
     try: return with_features(model.eval(), x, places)
     except (RuntimeError, AssertionError, ValueError) as e:
         reason = str(e).splitlines()[0].rstrip(".") if str(e) else type(e).__name__
-        raise LightVisionError(f"the {who} cannot take images of {x.shape[2]}x{x.shape[3]} pixels ({reason}): make it for this size") from None
+        raise LightVisionError(f"the {who} cannot take images of {x.shape[2]}x{x.shape[3]} pixels "
+                               f"({reason}): make it for this size") from None
     finally: model.train(training)
 
 @contextmanager
@@ -213,16 +238,23 @@ def distilling(model: nn.Module, # the student; has `projectors` inside the bloc
               ): # gives the loss for `fit`
     "Check the pair, lend the student its projectors, and take them back"
     teacher, device = _teacher_of(context), resolve_device(context.device)
-    if teacher is model: raise LightVisionError("the teacher is the student itself: use a copy, such as copy.deepcopy(model)")
+    if teacher is model:
+        raise LightVisionError("the teacher is the student itself: use a copy, such as copy.deepcopy(model)")
     x = to_float(task.images[:2].to(device))
     features = []
-    for m, places, who in zip((model, teacher), _feature_layers(model, teacher, settings), ("student", "teacher")):
+    for m, places, who in zip((model, teacher), _feature_layers(model, teacher, settings),
+                              ("student", "teacher")):
         logits, found = _probe(m.to(device), x, places, who)
         features.append(found)
-        if logits.shape[1] != task.n_classes: raise LightVisionError(f"the {who} has {logits.shape[1]} classes and {task.name} has {task.n_classes}: "
-                                                                    f"use a {who} made for this task")
-        other = [(a, b) for a, b in zip(getattr(m, "config", {}).get("classes") or [], task.classes) if a != b]
-        if other: raise LightVisionError(f"the {who} was made for other classes ({other[0][0]!r} where {task.name} has {other[0][1]!r}): use a {who} made for this task")
+        if logits.shape[1] != task.n_classes:
+            raise LightVisionError(f"the {who} has {logits.shape[1]} classes and {task.name} has "
+                                   f"{task.n_classes}: "
+                                  f"use a {who} made for this task")
+        other = [(a, b) for a, b in zip(getattr(m, "config", {}).get("classes") or [], task.classes)
+                 if a != b]
+        if other:
+            raise LightVisionError(f"the {who} was made for other classes ({other[0][0]!r} where {task.name} "
+                                   f"has {other[0][1]!r}): use a {who} made for this task")
     if settings.loss == "hint":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(context.seed, "projectors"))
@@ -233,7 +265,11 @@ def distilling(model: nn.Module, # the student; has `projectors` inside the bloc
 
 # %% ../../nbs/03_distillation.ipynb #c846926e
 @step("kd", DistillSettings)
-def kd(model, task, settings, context):
+def kd(model, # it is changed; the trained one is returned
+       task, # its train and validation splits are read
+       settings, # of this step
+       context, # teacher, seed, device, folder, progress
+      ):
     "Train with the help of the context's teacher"
     with distilling(model, task, settings, context) as loss: return fit(model, task, settings, context, loss)
 
@@ -248,13 +284,14 @@ class RecoverySettings(DistillSettings):
 
     def rules(self):
         known = "labels", "teacher", "self"
-        return super().rules() | dict(recovery=(self.recovery in known, "\"labels\", \"teacher\" or \"self\""))
+        return super().rules() | dict(recovery=(self.recovery in known,
+                                                "\"labels\", \"teacher\" or \"self\""))
 
     @property
     def needs_teacher(self) -> bool: return self.recovery == "teacher"
 
 def keep(model: nn.Module, # a network that is about to be damaged
-         settings: RecoverySettings,
+         settings: RecoverySettings, # whose loss tells which features are needed
         ) -> nn.Module: # a frozen copy if recovery needs one, else None
     "The network as it is now, as a teacher for later"
     return copy.deepcopy(model).eval().requires_grad_(False) if settings.recovery == "self" else None
@@ -269,26 +306,36 @@ def recover(model: nn.Module, # the damaged network, changed in place
     "Train a damaged network with labels, its teacher, or its former self"
     if settings.recovery == "labels": return fit(model, task, settings, context, note=note)
     if settings.recovery == "self": context = dataclasses.replace(context, teacher=before)
-    with distilling(model, task, settings, context) as loss: return fit(model, task, settings, context, loss, note)
+    with distilling(model, task, settings, context) as loss:
+        return fit(model, task, settings, context, loss, note)
 
 # %% ../../nbs/03_distillation.ipynb #5cffef08
 class CachedTeacher(nn.Module):
     "A teacher that looks up its answers to the training images; for losses of logits only"
     def __init__(self, teacher: nn.Module, # a classifier
-                 task: Task, # whose train split is answered when the first question comes, in every turn that augmentation can give it
+                 # whose train split is answered when the first question comes, in every turn that
+                 # augmentation can give it
+                 task: Task,
                  batch_size: int = 64): # images at a time; as many as the cache of a processor likes
         super().__init__()
-        self.teacher, self.config, self.task, self.batch_size = teacher, getattr(teacher, "config", {}), task, batch_size
+        self.teacher, self.config, self.task, self.batch_size = teacher, getattr(teacher, "config",
+                                                                                 {}), task, batch_size
         pixels = math.prod(task.images.shape[1:])
-        self.register_buffer("factors", torch.randint(-2**63, 2**63 - 1, (pixels,), generator=torch.Generator().manual_seed(0)), persistent=False)
+        self.register_buffer("factors", torch.randint(-2**63, 2**63 - 1, (pixels,),
+                                                      generator=torch.Generator().manual_seed(0)),
+                             persistent=False)
         for name in ("known", "answers"): self.register_buffer(name, None, persistent=False)
 
     @staticmethod
-    def turns(task) -> int:
+    def turns(task, # its view decides
+             ) -> int:
         "How many passes over the train split fill the book"
         return 1 if task.view != "satellite" else 8 if task.size[0] == task.size[1] else 4
 
-    def keys(self, x): return (x.permute(0, 2, 3, 1).flatten(1)*255).round().long().mul_(self.factors).sum(1) # wraps around, as a hash may
+    def keys(self, x, # images in [0, 1], float [B, 3, H, W]
+            ):
+        pixels = (x.permute(0, 2, 3, 1).flatten(1)*255).round().long()
+        return pixels.mul_(self.factors).sum(1) # wraps around, as a hash may
 
     @torch.no_grad()
     def fill(self):
@@ -296,7 +343,8 @@ class CachedTeacher(nn.Module):
         task, device, at = self.task, self.factors.device, 0
         rows, self.teacher = task.indices("train"), self.teacher.eval()
         n = self.turns(task)*len(rows)
-        keys, answers = torch.empty(n, dtype=torch.int64, device=device), torch.empty(n, task.n_classes, device=device)
+        keys, answers = torch.empty(n, dtype=torch.int64,
+                                    device=device), torch.empty(n, task.n_classes, device=device)
         for k in range(self.turns(task)):
             for part in rows.split(self.batch_size):
                 x = to_float(dihedral(task.images[part.to(task.images.device)], k).to(device))

@@ -48,10 +48,12 @@ class Group:
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 _WRITES = (tp.prune_conv_out_channels, tp.prune_linear_out_channels)
 
-def _is_depthwise(m): return isinstance(m, nn.Conv2d) and m.groups > 1 and m.groups == m.in_channels == m.out_channels
+def _is_depthwise(m):
+    return isinstance(m, nn.Conv2d) and m.groups > 1 and m.groups == m.in_channels == m.out_channels
 
 def _can_cut(module): # a layer whose channels may go
-    if isinstance(module, nn.Conv2d): return not module.transposed and (module.groups == 1 or _is_depthwise(module))
+    if isinstance(module, nn.Conv2d):
+        return not module.transposed and (module.groups == 1 or _is_depthwise(module))
     return isinstance(module, (nn.Linear, *_NORMS))
 
 def _group_of(found, names, attention):
@@ -61,31 +63,38 @@ def _group_of(found, names, attention):
         module = item.dep.target.module
         if not isinstance(module, nn.Module): return None # a bare parameter, such as a position embedding
         if module not in names: continue # an operation without weights
-        if not _can_cut(module) or names[module].rpartition(".")[0] in attention or None in item.root_idxs: return None
+        if not _can_cut(module) or names[module].rpartition(".")[0] in attention or None in item.root_idxs:
+            return None
         writes = item.dep.handler in _WRITES or _is_depthwise(module) or isinstance(module, _NORMS)
         place = places.setdefault((names[module], "out" if writes else "in"), [set() for _ in range(units)])
         for unit, position in zip(item.root_idxs, item.idxs): place[unit].add(int(position))
-    if any(len({len(unit) for unit in place} | {0}) != 2 for place in places.values()): return None # each unit must take as many positions
-    cuts = [Cut(layer, side, torch.tensor([sorted(unit) for unit in place])) for (layer, side), place in places.items()]
+    # each unit must take as many positions
+    if any(len({len(unit) for unit in place} | {0}) != 2 for place in places.values()): return None
+    cuts = [Cut(layer, side, torch.tensor([sorted(unit) for unit in place]))
+            for (layer, side), place in places.items()]
     return Group(cuts[0].layer, cuts)
 
 def _heads_of(name, attention):
     "The heads of an attention module as a group"
     h, d = attention.num_heads, attention.head_dim
-    index = torch.arange(3*h*d).view(3, h, d).transpose(0, 1).reshape(h, 3*d) # queries, keys and values of each head
-    return Group(name, [Cut(f"{name}.qkv", "out", index), Cut(f"{name}.proj", "in", torch.arange(h*d).view(h, d))], name)
+    # queries, keys and values of each head
+    index = torch.arange(3*h*d).view(3, h, d).transpose(0, 1).reshape(h, 3*d)
+    return Group(name, [Cut(f"{name}.qkv", "out", index),
+                        Cut(f"{name}.proj", "in", torch.arange(h*d).view(h, d))], name)
 
 # %% ../../nbs/05_pruning.ipynb #8b216e51
 @contextmanager
 def _naming_the_layer(model, what):
     "Turn an error into one line that names the layer"
     entered = []
-    hooks = [m.register_forward_pre_hook(lambda module, args, name=name: entered.append(name)) for name, m in model.named_modules() if name]
+    hooks = [m.register_forward_pre_hook(lambda module, args, name=name: entered.append(name))
+             for name, m in model.named_modules() if name]
     try: yield
     except LightVisionError: raise
     except Exception as e: # the libraries raise many kinds
         reason = (str(e).splitlines() or [type(e).__name__])[0].rstrip(".")
-        raise LightVisionError(f"{what} at the layer {entered[-1] if entered else 'of the input'} ({reason}): use the step sparse instead") from None
+        raise LightVisionError(f"{what} at the layer {entered[-1] if entered else 'of the input'} "
+                               f"({reason}): use the step sparse instead") from None
     finally:
         for hook in hooks: hook.remove()
 
@@ -94,13 +103,17 @@ def find_groups(model: Classifier, # any classifier
     "What can be removed from a network"
     model = copy.deepcopy(model).eval().requires_grad_() # a copy, for tracing needs gradients of everything
     names = {m: name for name, m in model.named_modules() if name}
-    attention = {name: m for m, name in names.items() if isinstance(m, Attention) and isinstance(m.norm, nn.Identity) and m.gate is None}
+    attention = {name: m for m, name in names.items() if isinstance(m, Attention)
+                 and isinstance(m.norm, nn.Identity) and m.gate is None}
     x = torch.zeros(1, 3, *model.config["image_size"], device=next(model.parameters()).device)
-    with warnings.catch_warnings(), _naming_the_layer(model, f"the channels of {model.config['arch']} cannot be followed"), torch.enable_grad():
+    with warnings.catch_warnings(), _naming_the_layer(model, f"the channels of {model.config['arch']} cannot "
+                                                             "be followed"), torch.enable_grad():
         warnings.simplefilter("ignore")
         graph = tp.DependencyGraph().build_dependency(model, x)
-        found = list(graph.get_all_groups(ignored_layers=[model.net.get_classifier()], root_module_types=[nn.Conv2d, nn.Linear]))
-    groups = [g for g in (_group_of(f, names, attention) for f in found) if g] + [_heads_of(name, m) for name, m in attention.items()]
+        found = list(graph.get_all_groups(ignored_layers=[model.net.get_classifier()],
+                                          root_module_types=[nn.Conv2d, nn.Linear]))
+    groups = [g for g in (_group_of(f, names, attention) for f in found)
+              if g] + [_heads_of(name, m) for name, m in attention.items()]
     order = {name: i for i, name in enumerate(names.values())}
     return sorted(groups, key=lambda g: order[g.name])
 
@@ -111,7 +124,8 @@ CRITERIA = ("magnitude", "bn_scale", "taylor", "random")
 class PruneSettings(RecoverySettings):
     "How to prune and how to repair"
     percent: int = 50 # of the channels (heads, neurons) that can go; of the weights, about 1 - (1 - p)^2
-    criterion: str = "taylor" # one of `CRITERIA`; it knows the task, so it does least damage; random is the control
+    # one of `CRITERIA`; it knows the task, so it does least damage; random is the control
+    criterion: str = "taylor"
     scope: str = "global" # "global": one threshold for all layers; "layer": the same fraction of each
     rounds: int = 1 # prune in so many rounds, with a fraction of the epochs after each
     round_to: int = 8 # wide layers keep a multiple of this, which hardware likes; narrow ones a finer one
@@ -120,7 +134,8 @@ class PruneSettings(RecoverySettings):
 
     def rules(self):
         return super().rules() | dict(
-            criterion=(self.criterion in CRITERIA, f"one of {', '.join(CRITERIA)}; {suggest(self.criterion, CRITERIA, n=1)}"),
+            criterion=(self.criterion in CRITERIA,
+                       f"one of {', '.join(CRITERIA)}; {suggest(self.criterion, CRITERIA, n=1)}"),
             scope=(self.scope in ("global", "layer"), "\"global\" or \"layer\""),
             percent=(0 < self.percent < 100, "above 0 and below 100"),
             max_ratio=(0 < self.max_ratio < 1, "above 0 and below 1"),
@@ -131,7 +146,8 @@ class PruneSettings(RecoverySettings):
     def __post_init__(self):
         super().__post_init__()
         if self.percent/100 > self.max_ratio:
-            raise LightVisionError(f"percent is {self.percent} but max_ratio lets no layer lose more than {self.max_ratio:.0%}: "
+            raise LightVisionError(f"percent is {self.percent} but max_ratio lets no layer lose more than "
+                                   f"{self.max_ratio:.0%}: "
                                    "raise max_ratio or lower percent")
 
 # %% ../../nbs/05_pruning.ipynb #ed5b58a0
@@ -155,13 +171,15 @@ def bn_scale(model: nn.Module, # float
             ) -> torch.Tensor: # [units]; None without a batch normalisation
     "Size of a channel's factor, mean over the group's batch normalisations"
     norms = [cut for cut in _weighty(model, group) if isinstance(model.get_submodule(cut.layer), _NORMS)]
-    return torch.stack([_sums(model, cut, lambda m: m.weight.detach().abs()) for cut in norms]).mean(0) if norms else None
+    return (torch.stack([_sums(model, cut, lambda m: m.weight.detach().abs()) for cut in norms]).mean(0)
+            if norms else None)
 
 def taylor(model: nn.Module, # float, with the gradients of a loss
            group: Group, # of `find_groups`
           ) -> torch.Tensor: # [units]
     "Squared first-order change of the loss when a unit goes, mean over the group's layers"
-    return torch.stack([_sums(model, cut, lambda m: (m.weight*m.weight.grad).detach())**2 for cut in _weighty(model, group)]).mean(0)
+    return torch.stack([_sums(model, cut, lambda m: (m.weight*m.weight.grad).detach())**2
+                        for cut in _weighty(model, group)]).mean(0)
 
 # %% ../../nbs/05_pruning.ipynb #c675a909
 def scores(model: Classifier, # float
@@ -177,12 +195,15 @@ def scores(model: Classifier, # float
         found = [torch.rand(g.width, generator=rng) for g in groups]
     elif criterion == "taylor": found = _taylor_scores(model, groups, task, settings, context)
     else: found = [dict(magnitude=magnitude, bn_scale=bn_scale)[criterion](model, g) for g in groups]
-    if all(s is None for s in found): raise LightVisionError(f"{model.config['arch']} has no batch normalisation: use criterion \"magnitude\" or \"taylor\"")
+    if all(s is None for s in found):
+        raise LightVisionError(f"{model.config['arch']} has no batch normalisation: use criterion "
+                               "\"magnitude\" or \"taylor\"")
     return [None if s is None else (s/s.mean().clamp_min(1e-30)).cpu() for s in found]
 
 def _taylor_scores(model, groups, task, settings, context):
     total, model = None, copy.deepcopy(model).eval().requires_grad_()
-    for i, (x, y) in enumerate(batches(task, "train", settings.batch_size, next(model.parameters()).device, context.seed, 0, settings.augment)):
+    for i, (x, y) in enumerate(batches(task, "train", settings.batch_size, next(model.parameters()).device,
+                                       context.seed, 0, settings.augment)):
         if i == settings.batches: break
         model.zero_grad()
         F.cross_entropy(model(x).float(), y).backward()
@@ -214,7 +235,9 @@ def kept_counts(found: list, # of `scores`
                 settings, # scope, round_to, max_ratio
                ) -> list: # units to keep in each group
     "How many units each group keeps: the same fraction everywhere, or by one threshold for all"
-    if settings.scope == "layer": return [rounded(n*(1 - fraction), n if s is None else len(s), n, settings) for s, n in zip(found, full)]
+    if settings.scope == "layer":
+        return [rounded(n*(1 - fraction), n if s is None else len(s), n, settings)
+                for s, n in zip(found, full)]
     known = [(s, n) for s, n in zip(found, full) if s is not None]
     every, target = torch.cat([s for s, _ in known]).sort().values, (1 - fraction)*sum(n for _, n in known)
     def counts(i): return [rounded(int((s > every[i]).sum()), len(s), n, settings) for s, n in known]
@@ -230,7 +253,8 @@ def kept_counts(found: list, # of `scores`
 # %% ../../nbs/05_pruning.ipynb #868bf739
 def _parameters(model): return sum(p.numel() for p in model.parameters())
 
-def _take(value, index, dim): return nn.Parameter(value.detach().index_select(dim, index.to(value.device)), value.requires_grad)
+def _take(value, index, dim):
+    return nn.Parameter(value.detach().index_select(dim, index.to(value.device)), value.requires_grad)
 
 def slice_layer(module: nn.Module, # a convolution, linear layer or batch normalisation; changed in place
                 out=None, # int64, the outputs that stay; None: all
@@ -239,24 +263,30 @@ def slice_layer(module: nn.Module, # a convolution, linear layer or batch normal
     "Keep some of a layer's outputs and inputs"
     if out is not None:
         for name in ("weight", "bias"):
-            if getattr(module, name, None) is not None: setattr(module, name, _take(getattr(module, name), out, 0))
+            if getattr(module, name, None) is not None:
+                setattr(module, name, _take(getattr(module, name), out, 0))
         for name in ("running_mean", "running_var"):
-            if (value := getattr(module, name, None)) is not None: setattr(module, name, value.index_select(0, out.to(value.device)))
+            if (value := getattr(module, name, None)) is not None:
+                setattr(module, name, value.index_select(0, out.to(value.device)))
     if into is not None: module.weight = _take(module.weight, into, 1)
     if isinstance(module, nn.Linear): module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, _NORMS): module.num_features = len(module.running_mean if module.running_mean is not None else module.weight)
+    elif isinstance(module, _NORMS):
+        module.num_features = len(module.running_mean if module.running_mean is not None else module.weight)
     else:
         n, m = module.weight.shape[:2]
-        module.in_channels, module.groups, module.out_channels = (n, n, n) if _is_depthwise(module) else (m, 1, n)
+        module.in_channels, module.groups, module.out_channels = ((n, n, n) if _is_depthwise(module)
+                                                                  else (m, 1, n))
 
 # %% ../../nbs/05_pruning.ipynb #5f984ce1
-_SHAPE = {Attention: ("num_heads", "attn_dim"), nn.Linear: ("in_features", "out_features"), nn.Conv2d: ("in_channels", "out_channels", "groups"),
+_SHAPE = {Attention: ("num_heads", "attn_dim"), nn.Linear: ("in_features", "out_features"),
+          nn.Conv2d: ("in_channels", "out_channels", "groups"),
           _NORMS: ("num_features",)}
 
 def shape_of(module: nn.Module # a layer that can be cut, or an attention module
             ) -> dict: # plain numbers
     "The attributes that say how wide a layer is"
-    return next({a: int(getattr(module, a)) for a in names} for kind, names in _SHAPE.items() if isinstance(module, kind))
+    return next({a: int(getattr(module, a)) for a in names}
+                for kind, names in _SHAPE.items() if isinstance(module, kind))
 
 def gone(groups: list, # of `find_groups`
          kept: list, # int64 tensors: the units of each group that stay
@@ -291,7 +321,8 @@ def cut_out(model: Classifier, # changed in place
     sides, shapes = defaultdict(dict), {}
     for (layer, side), positions in gone(groups, kept).items():
         weight = model.get_submodule(layer).weight
-        sides[layer][side] = torch.tensor([i for i in range(weight.shape[0 if side == "out" else 1]) if i not in positions])
+        sides[layer][side] = torch.tensor([i for i in range(weight.shape[0 if side == "out" else 1])
+                                           if i not in positions])
     for layer, stay in sides.items():
         slice_layer(model.get_submodule(layer), stay.get("out"), stay.get("in"))
         shapes[layer] = shape_of(model.get_submodule(layer))
@@ -311,8 +342,11 @@ def remove(model: Classifier, # changed in place
     shapes = cut_out(model, groups, kept)
     before = next((e["shapes"] for e in edits_of(model) if e["by"] == "pruning"), {})
     add_edit(model, dict(by="pruning", shapes={**before, **shapes}))
-    with _naming_the_layer(model, f"{arch} does not work without some of its channels"): same = same_outputs(model, silent)
-    if not same: raise LightVisionError(f"{arch} mixes its channels in a way that pruning cannot follow: use the step sparse instead")
+    with _naming_the_layer(model, f"{arch} does not work without some of its channels"):
+        same = same_outputs(model, silent)
+    if not same:
+        raise LightVisionError(f"{arch} mixes its channels in a way that pruning cannot follow: use the step "
+                               "sparse instead")
     return model
 
 # %% ../../nbs/05_pruning.ipynb #d1d3523c
@@ -341,36 +375,46 @@ def prune_once(model: Classifier, # float, changed in place
               ) -> Classifier: # the same, narrower
     "Remove the units with the lowest scores; no training"
     groups = find_groups(model)
-    if not groups: raise LightVisionError(f"{model.config['arch']} has nothing that can be removed as a whole: use the step sparse instead")
+    if not groups:
+        raise LightVisionError(f"{model.config['arch']} has nothing that can be removed as a whole: use the "
+                               "step sparse instead")
     found = scores(model, groups, settings.criterion, task, settings, context)
     widths = [(full or {}).get(g.name, g.width) for g in groups]
     counts = kept_counts(found, widths, fraction, settings)
-    kept = [torch.arange(g.width) if s is None else s.topk(n).indices.sort().values for g, s, n in zip(groups, found, counts)]
+    kept = [torch.arange(g.width) if s is None else s.topk(n).indices.sort().values
+            for g, s, n in zip(groups, found, counts)]
     return remove(model, groups, kept)
 
 @step("prune", PruneSettings, number="percent", allowed=(30, 50, 70))
-def prune(model, task, settings, context):
+def prune(model, # it is changed; the trained one is returned
+          task, # its train and validation splits are read
+          settings, # of this step
+          context, # teacher, seed, device, folder, progress
+         ):
     "Remove whole channels and heads, and repair the damage"
     before, full, rounds = keep(model, settings), None, settings.rounds
     for i in range(rounds):
         model, lifted = lift(model)
         full = full or {g.name: g.width for g in find_groups(model)}
-        model = prune_once(model.to(resolve_device(context.device)), task, settings, context, settings.percent/100*(i + 1)/rounds, full)
+        model = prune_once(model.to(resolve_device(context.device)), task, settings, context,
+                           settings.percent/100*(i + 1)/rounds, full)
         model = lower(model, lifted, task, context)
         done, end = settings.epochs*i//rounds, settings.epochs*(i + 1)//rounds
         folder = Path(context.folder)/f"round{i + 1}" if context.folder and rounds > 1 else context.folder
         rows = len(context.history)
-        model = recover(model, task, dataclasses.replace(settings, epochs=end - done, rounds=1), dataclasses.replace(context, folder=folder), before,
+        model = recover(model, task, dataclasses.replace(settings, epochs=end - done, rounds=1),
+                        dataclasses.replace(context, folder=folder), before,
                         f"round {i + 1} of {rounds}")
         for row in context.history[rows:]: row["epoch"] += done
     return model
 
 # %% ../../nbs/05_pruning.ipynb #be410d04
 def width_table(model: Classifier, # pruned
-               ) -> pd.DataFrame: # one row a layer that writes fewer channels, in the network's order: before, after
+               ) -> pd.DataFrame: # one row a layer that writes fewer channels, in order: before, after
     "Channels of each layer before and after"
     with torch.device("meta"): full = Classifier({k: v for k, v in model.config.items() if k != "edits"})
     shapes = next((e["shapes"] for e in edits_of(model) if e["by"] == "pruning"), {})
-    rows = [dict(layer=name, before=len(m.weight), after=shapes[name].get("out_channels", shapes[name].get("out_features")))
+    rows = [dict(layer=name, before=len(m.weight),
+                 after=shapes[name].get("out_channels", shapes[name].get("out_features")))
             for name, m in full.named_modules() if name in shapes and isinstance(m, (nn.Conv2d, nn.Linear))]
     return pd.DataFrame(rows, columns=["layer", "before", "after"]).query("after < before").set_index("layer")

@@ -24,13 +24,15 @@ class BatchNorm(nn.BatchNorm2d):
     "Batch normalisation with a gain above 0, so that it folds into the scale of the weights before it"
     def gain(self): return self.weight.abs().clamp_min(1e-5)
     def forward(self, x):
-        return F.batch_norm(x, self.running_mean, self.running_var, self.gain(), self.bias, self.training, self.momentum, self.eps)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.gain(), self.bias, self.training,
+                            self.momentum, self.eps)
 
 @torch.no_grad()
 def _turned(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> BatchNorm:
     "The same normalisation as a `BatchNorm`, channels with a negative gain turned over"
     bn = BatchNorm(norm.num_features, norm.eps, norm.momentum, device="meta")
-    for key in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"): setattr(bn, key, getattr(norm, key))
+    for key in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+        setattr(bn, key, getattr(norm, key))
     sign = torch.where(bn.weight < 0, -1.0, 1.0)
     for value in (conv.weight, bn.weight, bn.running_mean, conv.bias):
         if value is not None: value.mul_(sign.view(-1, *[1]*(value.ndim - 1)))
@@ -40,7 +42,8 @@ class _Tracer(fx.Tracer):
     "Follows one pass through a network; layers that we treat as a whole stay whole"
     where = ""
     def is_leaf_module(self, module, name):
-        return isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.LayerNorm)) or super().is_leaf_module(module, name)
+        return isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d,
+                                   nn.LayerNorm)) or super().is_leaf_module(module, name)
     def call_module(self, module, forward, args, kwargs):
         self.where = self.path_of_module(module)
         return super().call_module(module, forward, args, kwargs)
@@ -53,7 +56,8 @@ def _check_layers(net):
     "Refuse layers with weights that have no quantized counterpart here"
     for name, m in net.named_modules():
         if "weight" not in m._parameters or type(m) in _KNOWN or isinstance(m, nn.LayerNorm): continue
-        raise LightVisionError(f"net.{name} is a {type(m).__name__}, which cannot be quantized here: use a network of convolutions with batch "
+        raise LightVisionError(f"net.{name} is a {type(m).__name__}, which cannot be quantized here: use a "
+                               "network of convolutions with batch "
                                "normalisation, or a transformer of linear layers with layer normalisation")
 
 def _not_in_place(module):
@@ -73,7 +77,8 @@ def _plain(node, layers, pads):
     if isinstance(module, nn.Identity) or isinstance(module, nn.Dropout) and module.p == 0:
         node.replace_all_uses_with(node.args[0]); graph.erase_node(node)
     elif isinstance(module, Conv2dSame):
-        layers[name] = conv = nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, module.stride, 0, module.dilation, module.groups,
+        layers[name] = conv = nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size,
+                                        module.stride, 0, module.dilation, module.groups,
                                         module.bias is not None, device="meta")
         conv.weight, conv.bias, (left, right, top, bottom) = module.weight, module.bias, pads[name]
         if left == right and top == bottom: conv.padding = (top, left)
@@ -82,8 +87,10 @@ def _plain(node, layers, pads):
             with graph.inserting_before(node): node.args = (graph.call_module(f"{name}_pad", node.args),)
     elif isinstance(module, nn.BatchNorm2d):
         source = node.args[0]
-        if source.op != "call_module" or not isinstance(layers[source.target], nn.Conv2d) or len(source.users) > 1:
-            raise LightVisionError(f"net.{name} is a batch normalisation that does not follow a convolution, so it cannot be folded: choose another network")
+        if source.op != "call_module" or not isinstance(layers[source.target],
+                                                        nn.Conv2d) or len(source.users) > 1:
+            raise LightVisionError(f"net.{name} is a batch normalisation that does not follow a convolution, "
+                                   "so it cannot be folded: choose another network")
         layers[name] = _turned(module, layers[source.target])
         act = getattr(module, "act", None)
         if act is not None and not isinstance(act, nn.Identity):
@@ -92,12 +99,13 @@ def _plain(node, layers, pads):
 
 # %% ../../nbs/04a_quant_graph.ipynb #151381c4
 def _same_pads(net, size):
-    "The padding (left, right, top, bottom) of each convolution with \"same\" padding, for images of this size"
+    "The padding (left, right, top, bottom) of each convolution with \"same\" padding, for this image size"
     pads, hooks = {}, []
     for name, m in net.named_modules():
         if isinstance(m, Conv2dSame):
             def note(m, args, name=name):
-                h, w = (get_same_padding(n, k, s, d) for n, k, s, d in zip(args[0].shape[-2:], m.kernel_size, m.stride, m.dilation))
+                h, w = (get_same_padding(n, k, s, d)
+                        for n, k, s, d in zip(args[0].shape[-2:], m.kernel_size, m.stride, m.dilation))
                 pads[name] = (w//2, w - w//2, h//2, h - h//2)
             hooks.append(m.register_forward_pre_hook(note))
     if hooks:
@@ -114,7 +122,9 @@ def _constant(node, value):
 
 def _keep_attributes(gm, net):
     "What other parts of the package ask a timm network for"
-    kept = {n: getattr(net, n) for n in ("pretrained_cfg", "default_cfg", "num_classes", "num_features", "output_fmt") if hasattr(net, n)}
+    kept = {n: getattr(net, n)
+            for n in ("pretrained_cfg", "default_cfg", "num_classes", "num_features", "output_fmt")
+            if hasattr(net, n)}
     kept["no_weight_decay"] = set(net.no_weight_decay() if hasattr(net, "no_weight_decay") else ()).copy
     kept["feature_info"] = [dict(stage) for stage in getattr(net, "feature_info", None) or []]
     for name, value in kept.items(): setattr(gm, name, value)
@@ -130,14 +140,18 @@ def trace(model: Classifier, # a float classifier; its layers are taken over, no
     try: graph = tracer.trace(net)
     except Exception as e: # tracing fails in many ways, always at a place
         reason = str(e).splitlines()[0][:80] if str(e) else type(e).__name__
-        raise LightVisionError(f"{model.config['arch']} cannot be traced at net.{tracer.where} ({reason}): choose another network") from None
+        raise LightVisionError(f"{model.config['arch']} cannot be traced at net.{tracer.where} ({reason}): "
+                               "choose another network") from None
     layers = dict(net.named_modules())
     for node in list(graph.nodes):
-        if node.op == "placeholder" and node is not next(iter(graph.nodes)): _constant(node, node.args[0] if node.args else None)
-        elif node.target is torch._assert or getattr(node.target, "__name__", "") == "_assert": graph.erase_node(node)
+        if node.op == "placeholder" and node is not next(iter(graph.nodes)):
+            _constant(node, node.args[0] if node.args else None)
+        elif node.target is torch._assert or getattr(node.target, "__name__", "") == "_assert":
+            graph.erase_node(node)
         elif node.op == "call_module": _plain(node, layers, pads)
     used = [n.target for n in graph.nodes if n.op in ("call_module", "get_attr")]
-    gm = fx.GraphModule({t: layers[t] if t in layers else operator.attrgetter(t)(net) for t in used}, graph, type(net).__name__)
+    gm = fx.GraphModule({t: layers[t] if t in layers else operator.attrgetter(t)(net) for t in used}, graph,
+                        type(net).__name__)
     gm.graph.eliminate_dead_code()
     gm.recompile()
     _keep_attributes(gm, net)
@@ -160,7 +174,8 @@ def _reads(gm, node, float_stream):
     layer = _module(gm, node)
     if isinstance(layer, (nn.Conv2d, nn.Linear)): return [node.args[0]]
     if float_stream: return []
-    if isinstance(layer, _POOLING) or node.op == "call_method" and node.target == "mean": return [node.args[0]]
+    if isinstance(layer, _POOLING) or node.op == "call_method" and node.target == "mean":
+        return [node.args[0]]
     if node.op == "call_function" and node.target in _ELEMENTWISE:
         if all(isinstance(a, fx.Node) and a.op != "get_attr" for a in node.args): return list(node.args)
     return []
@@ -169,17 +184,20 @@ def _mark_stages(gm):
     "The ends of timm's stages get names, so that hints and attention find them in the graph"
     last = {name: node for node in gm.graph.nodes for name in node.meta.get("nn_module_stack", {})}
     for stage in gm.feature_info:
-        node, name = _ends(gm, last[stage["module"]], (BatchNorm, *_FUSED, Quantizer)), "stages." + stage["module"].replace(".", "_")
+        node, name = _ends(gm, last[stage["module"]],
+                           (BatchNorm, *_FUSED, Quantizer)), "stages." + stage["module"].replace(".", "_")
         gm.add_submodule(name, nn.Identity())
         _call_after(node, name)
         stage["module"] = name
 
 # %% ../../nbs/04a_quant_graph.ipynb #915d80ae
 def insert_quantizers(model: Classifier, # a float classifier, its network is replaced
-                      weights, # (name, layer, position, count) -> bits: how many bits each layer's weights get
-                      activation_bits: int = 8, # bits of what convolutions and linear layers read; everything else has 8
+                      # (name, layer, position, count) -> bits: how many bits each layer's weights get
+                      weights,
+                      # bits of what convolutions and linear layers read; everything else has 8
+                      activation_bits: int = 8,
                      ) -> Classifier: # the same classifier
-    "Give every convolution and linear layer quantized weights, and every tensor that integer kernels touch a quantizer"
+    "Quantize the weights of convolutions and linear layers, and every tensor that integer kernels touch"
     gm = trace(model)
     float_stream = any(isinstance(m, nn.LayerNorm) for m in gm.modules())
     layers = [n for n in gm.graph.nodes if isinstance(_module(gm, n), (nn.Conv2d, nn.Linear))]
@@ -199,7 +217,8 @@ def insert_quantizers(model: Classifier, # a float classifier, its network is re
         _call_after(node, f"quantizers.{root.name}")
     for i, node in enumerate(layers):
         layer, kind = _module(gm, node), QConv2d if isinstance(_module(gm, node), nn.Conv2d) else QLinear
-        gm.set_submodule(node.target, kind.replace(layer, weights(f"net.{node.target}", layer, i, len(layers))))
+        gm.set_submodule(node.target,
+                         kind.replace(layer, weights(f"net.{node.target}", layer, i, len(layers))))
     _mark_stages(gm)
     gm.recompile()
     model.net = gm.to(next(model.parameters()).device, memory_format=torch.channels_last)
@@ -216,7 +235,8 @@ def activation_quantizers(model: nn.Module) -> dict: # name -> Quantizer
 
 def after_relu6(model: Classifier) -> list: # of Quantizers
     "The quantizers behind a ReLU6"
-    return [_module(model.net, n) for n in model.net.graph.nodes if isinstance(_module(model.net, n), Quantizer)
+    return [_module(model.net, n)
+            for n in model.net.graph.nodes if isinstance(_module(model.net, n), Quantizer)
             and isinstance(_module(model.net, n.args[0]), nn.ReLU6)]
 
 def input_scales(model: Classifier) -> dict: # name of a layer -> scale of the quantizer that it reads
@@ -225,17 +245,20 @@ def input_scales(model: Classifier) -> dict: # name of a layer -> scale of the q
     for node in model.net.graph.nodes:
         if not isinstance(_module(model.net, node), (QConv2d, QLinear)): continue
         source = node.args[0]
-        while not isinstance(_module(model.net, source), Quantizer): source = source.args[0] # an identity may stand in between
+        # an identity may stand in between
+        while not isinstance(_module(model.net, source), Quantizer): source = source.args[0]
         found[f"net.{node.target}"] = _module(model.net, source).scale.item()
     return found
 
 # %% ../../nbs/04a_quant_graph.ipynb #9df4be2c
 def batch_norms(gm: fx.GraphModule) -> dict: # node -> (convolution, batch normalisation)
     "The pairs of a convolution and the batch normalisation behind it"
-    return {n: (_module(gm, n.args[0]), _module(gm, n)) for n in gm.graph.nodes if isinstance(_module(gm, n), BatchNorm)}
+    return {n: (_module(gm, n.args[0]), _module(gm, n))
+            for n in gm.graph.nodes if isinstance(_module(gm, n), BatchNorm)}
 
 @torch.no_grad()
-def fold_batch_norm(model: Classifier) -> Classifier:
+def fold_batch_norm(model: Classifier, # with convolutions before its norms; it is changed
+                   ) -> Classifier:
     "Batch normalisation becomes a part of the scale and bias of the convolution before it"
     gm = model.net
     for node, (conv, bn) in batch_norms(gm).items():

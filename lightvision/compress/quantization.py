@@ -31,22 +31,31 @@ from .recipe import step
 
 # %% ../../nbs/04b_quantization.ipynb #6c1eb9a4
 def _map_to_text(s):
-    if isinstance(s.layer_bits, dict): object.__setattr__(s, "layer_bits", ",".join(f"{k}={v}" for k, v in s.layer_bits.items()))
+    if isinstance(s.layer_bits, dict):
+        object.__setattr__(s, "layer_bits", ",".join(f"{k}={v}" for k, v in s.layer_bits.items()))
 
 def layer_map(text: str # "net.conv1=4,net.fc=8"
              ) -> dict: # name -> bits
     "Bits by layer"
     pairs = [p.strip().partition("=") for p in text.split(",") if p.strip()]
     for name, _, bits in pairs:
-        if not bits.strip().isdigit(): raise LightVisionError(f"layer_bits has {name!r} without bits: write net.conv1=4, several with commas between")
+        if not bits.strip().isdigit():
+            raise LightVisionError(f"layer_bits has {name!r} without bits: write net.conv1=4, several with "
+                                   "commas between")
     return {name.strip(): check_bits(int(bits), f"layer_bits: {name.strip()}") for name, _, bits in pairs}
 
 def _check_bits(s):
     check_bits(s.bits); check_bits(s.activation_bits, "activation_bits", (8, 4))
-    check_bits(s.first_last_bits, "first_last_bits"); check_bits(s.depthwise_bits, "depthwise_bits"); layer_map(s.layer_bits)
-    if s.range_method not in RANGES: raise LightVisionError(f"range_method is {s.range_method!r}: it must be {', '.join(RANGES[:-1])} or {RANGES[-1]}")
-    if s.float_bits not in (32, 16): raise LightVisionError(f"float_bits is {s.float_bits!r}: it must be 32 or 16")
-    if s.calibration_images < 1: raise LightVisionError(f"calibration_images is {s.calibration_images!r}: calibration needs at least 1 training image")
+    check_bits(s.first_last_bits, "first_last_bits")
+    check_bits(s.depthwise_bits, "depthwise_bits"); layer_map(s.layer_bits)
+    if s.range_method not in RANGES:
+        raise LightVisionError(f"range_method is {s.range_method!r}: it must be {', '.join(RANGES[:-1])} or "
+                               f"{RANGES[-1]}")
+    if s.float_bits not in (32, 16):
+        raise LightVisionError(f"float_bits is {s.float_bits!r}: it must be 32 or 16")
+    if s.calibration_images < 1:
+        raise LightVisionError(f"calibration_images is {s.calibration_images!r}: calibration needs at least "
+                               "1 training image")
 
 # %% ../../nbs/04b_quantization.ipynb #39985a66
 @dataclass(frozen=True)
@@ -55,11 +64,14 @@ class PtqSettings(Settings):
     bits: int = 8 # of weights: 8, 4 or 2
     activation_bits: int = 8 # bits of what convolutions and linear layers read: 8 or 4
     first_last_bits: int = 8 # bits of the first and the last layer: few bytes, and most sensitive
-    depthwise_bits: int = 8 # bits of depthwise convolutions: few bytes, and nine weights a channel cannot make up for each other's errors
+    # bits of depthwise convolutions: few bytes, and nine weights a channel cannot make up for each other's
+    # errors
+    depthwise_bits: int = 8
     layer_bits: str = "" # bits of single layers: "net.conv1=4,net.fc=8", or a mapping; wins over all others
     range_method: str = "mse" # how activations' grids are placed: one of `RANGES`
     calibration_images: int = 256 # training images for calibration
-    float_bits: int = 32 # bits of the scales and biases in the file: 32, or 16, which saves much where channels are narrow
+    # bits of the scales and biases in the file: 32, or 16, which saves much where channels are narrow
+    float_bits: int = 32
     bias_correction: bool = True # whether biases make up for the mean error of rounded weights
 
     def __post_init__(self):
@@ -75,14 +87,16 @@ def bit_policy(settings, # of ptq or qat
     def bits(name, layer, position, count):
         if name in given: return given[name]
         if position in (0, count - 1): return max(s.bits, s.first_last_bits)
-        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1: return max(s.bits, s.depthwise_bits)
+        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
+            return max(s.bits, s.depthwise_bits)
         return s.bits
     return bits
 
 # %% ../../nbs/04b_quantization.ipynb #4f213fea
 @contextmanager
 def _hooked(modules, hook):
-    handles = [m.register_forward_pre_hook(lambda m, args, name=name: hook(name, m, args[0])) for name, m in modules.items()]
+    handles = [m.register_forward_pre_hook(lambda m, args, name=name: hook(name, m, args[0]))
+               for name, m in modules.items()]
     try: yield
     finally:
         for h in handles: h.remove()
@@ -94,31 +108,39 @@ def calibration_batches(task, # only its train split is read
                         batch_size: int = 64): # images at a time, at most
     "A few training images as they are, the same for the same seed"
     rows = task.indices("train")
-    if not len(rows): raise LightVisionError(f"{task.name} has no training images: calibration needs at least 1")
-    rows = rows[torch.randperm(len(rows), generator=generator(context.seed, "calibration"))[:images or settings.calibration_images]]
+    if not len(rows):
+        raise LightVisionError(f"{task.name} has no training images: calibration needs at least 1")
+    order = torch.randperm(len(rows), generator=generator(context.seed, "calibration"))
+    rows = rows[order[:images or settings.calibration_images]]
     device = resolve_device(context.device)
     for part in rows.tensor_split(-(-len(rows)//batch_size)): yield to_float(task.images[part].to(device))
 
 # %% ../../nbs/04b_quantization.ipynb #ed8b0f52
 @torch.no_grad()
-def set_weight_scales(model: nn.Module) -> None:
+def set_weight_scales(model: nn.Module, # with quantizers; it is changed
+                     ) -> None:
     "Place the grid of every layer's weights: the full range at 8 bits, the least squared error below"
     for name, layer in quantized_layers(model).items():
-        if not torch.isfinite(layer.weight).all(): raise LightVisionError(f"{name} has weights that are not numbers: train again with a lower lr")
-        layer.log_scale.copy_(find_scales(layer.weight, layer.bits, "minmax" if layer.bits == 8 else "mse").log())
+        if not torch.isfinite(layer.weight).all():
+            raise LightVisionError(f"{name} has weights that are not numbers: train again with a lower lr")
+        layer.log_scale.copy_(find_scales(layer.weight, layer.bits,
+                                          "minmax" if layer.bits == 8 else "mse").log())
 
 @torch.no_grad()
 def set_activation_ranges(model: nn.Module, # with quantizers
                           batches, # of `calibration_batches`
                           method: str = "mse", # one of `RANGES`
-                          sample: int = 8192, # values a quantizer and batch: plenty for quantiles of 1e-4 over a few batches
+                          # values a quantizer and batch: plenty for quantiles of 1e-4 over a few batches
+                          sample: int = 8192,
                          ) -> None:
     "Look at a few images and place the grid of every activation"
     seen, places = {}, activation_quantizers(model)
     def look(name, q, x):
         x = x.detach().float()
-        pick = torch.randint(x.numel(), (sample,), generator=generator(name, len(seen.get(name, ())))).to(x.device)
-        flat = x.permute(0, 2, 3, 1).reshape(-1) if x.ndim == 4 else x.reshape(-1) # a view where channels stand last
+        pick = torch.randint(x.numel(), (sample,),
+                             generator=generator(name, len(seen.get(name, ())))).to(x.device)
+        # a view where channels stand last
+        flat = x.permute(0, 2, 3, 1).reshape(-1) if x.ndim == 4 else x.reshape(-1)
         seen.setdefault(name, []).append((flat[pick], x.min(), x.max()))
     for q in places.values(): q.enabled = False
     try:
@@ -129,9 +151,12 @@ def set_activation_ranges(model: nn.Module, # with quantizers
     for name, rows in seen.items():
         values, lows, highs = (torch.cat([v.reshape(-1) for v in column]) for column in zip(*rows))
         if not torch.isfinite(lows.sum() + highs.sum()):
-            raise LightVisionError(f"the activations at {name} are not numbers: train the network first, with a lower lr")
-        places[name].set_range(*find_range(values, places[name].bits, method, float(lows.min()), float(highs.max())))
-    for q in after_relu6(model): q.log_scale.clamp_(max=torch.tensor(6/q.levels).log().item()) # so the grid itself does the clipping at 6
+            raise LightVisionError(f"the activations at {name} are not numbers: train the network first, "
+                                   "with a lower lr")
+        places[name].set_range(*find_range(values, places[name].bits, method, float(lows.min()),
+                                           float(highs.max())))
+    # so the grid itself does the clipping at 6
+    for q in after_relu6(model): q.log_scale.clamp_(max=torch.tensor(6/q.levels).log().item())
 
 # %% ../../nbs/04b_quantization.ipynb #54fb9938
 @torch.no_grad()
@@ -142,8 +167,9 @@ def correct_biases(model: nn.Module, # with folded batch normalisation and place
     layers = {n: m for n, m in quantized_layers(model).items() if m.bias is not None}
     wrong, errors = {n: m.quantized() - m.weight for n, m in layers.items()}, {n: [] for n in layers}
     def look(name, layer, x):
-        e = layer._conv_forward(x, wrong[name], None).mean((0, 2, 3)) if isinstance(layer, QConv2d) else F.linear(x, wrong[name]).flatten(0, -2).mean(0)
-        errors[name].append(e*len(x))
+        if isinstance(layer, QConv2d): error = layer._conv_forward(x, wrong[name], None).mean((0, 2, 3))
+        else: error = F.linear(x, wrong[name]).flatten(0, -2).mean(0)
+        errors[name].append(error*len(x))
     n = 0
     with _hooked(layers, look):
         for x in batches: model(x); n += len(x)
@@ -155,7 +181,7 @@ def correct_biases(model: nn.Module, # with folded batch normalisation and place
 def restore_statistics(model: Classifier, # eval mode
                        batches, # of `calibration_batches`
                       ) -> Classifier:
-    "Give batch normalisation the statistics of what it sees, and adjust gain and shift so that nothing else changes"
+    "Give batch normalisation the statistics of what it sees; gain and shift make up for the change"
     norms, sums = {n: m for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}, {}
     def look(name, bn, x):
         row = torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))])*len(x)
@@ -185,11 +211,13 @@ def float_form(model: Classifier, # float or quantized
 def round_floats(model: Classifier, # with placed grids and folded batch normalisation; changed in place
                 ) -> None:
     "Round scales, biases and all else that is no weight of a quantized layer to half precision"
-    weights, highest = {f"{n}.weight" for n in quantized_layers(model)}, [(q, math.log(6/q.levels)) for q in after_relu6(model)]
+    weights, highest = {f"{n}.weight" for n in quantized_layers(model)}, [(q, math.log(6/q.levels))
+                                                                          for q in after_relu6(model)]
     for name, value in model.state_dict().items():
         if value.is_floating_point() and name not in weights: value.copy_(value.half())
     for q, limit in highest:
-        if q.log_scale.item() > limit: q.log_scale.fill_(float(np.nextafter(np.float16(q.log_scale.item()), np.float16(-np.inf))))
+        if q.log_scale.item() > limit:
+            q.log_scale.fill_(float(np.nextafter(np.float16(q.log_scale.item()), np.float16(-np.inf))))
 
 # %% ../../nbs/04b_quantization.ipynb #03b94629
 @torch.no_grad()
@@ -210,24 +238,27 @@ def _checked_policy(model, settings):
     for name in layer_map(settings.layer_bits):
         if name in known: continue
         hint = suggest(name, known, f"the first layer is {known[0]}")
-        raise LightVisionError(f"layer_bits names {name!r}, which {model.config['arch']} does not have: {hint}")
+        raise LightVisionError(f"layer_bits names {name!r}, which {model.config['arch']} does not have: "
+                               f"{hint}")
     return bit_policy(settings)
 
 def _note(model, settings):
     "Write the edit down: the most frequent number of bits, and the layers that differ"
     bits = {n: m.bits for n, m in quantized_layers(model).items()}
     usual = max(BITS, key=list(bits.values()).count)
-    add_edit(model, dict(by="quantization", weights=usual, activations=settings.activation_bits, layers={n: b for n, b in bits.items() if b != usual},
+    add_edit(model, dict(by="quantization", weights=usual, activations=settings.activation_bits,
+                         layers={n: b for n, b in bits.items() if b != usual},
                          **({"floats": 16} if settings.float_bits == 16 else {})))
 
 def finish(model: Classifier, # with placed grids and folded batch normalisation
            settings, # activations and floats
           ) -> Classifier:
-    "Make the network what its file will say: floats of so many bits, weights and biases on their grids, the edit written down"
+    "Make the network what its file will say: rounded floats, weights and biases on grids, the edit noted"
     if settings.float_bits == 16: round_floats(model)
     for layer in quantized_layers(model).values(): layer.snap(); layer.damping = 0.0
     snap_biases(model)
-    if settings.float_bits == 16: round_floats(model) # the biases once more: no kernel's integer changes by it
+    # the biases once more: no kernel's integer changes by it
+    if settings.float_bits == 16: round_floats(model)
     _note(model, settings)
     return model.eval()
 
@@ -235,7 +266,8 @@ def finish(model: Classifier, # with placed grids and folded batch normalisation
 def _ptq(model, policy, settings, task, context):
     "Quantize a float network"
     device = resolve_device(context.device)
-    model = fold_batch_norm(insert_quantizers(model.to(device, memory_format=torch.channels_last), policy, settings.activation_bits))
+    model = fold_batch_norm(insert_quantizers(model.to(device, memory_format=torch.channels_last), policy,
+                                              settings.activation_bits))
     set_weight_scales(model)
     images = lambda: calibration_batches(task, settings, context)
     if getattr(settings, "bias_correction", True):
@@ -245,9 +277,14 @@ def _ptq(model, policy, settings, task, context):
     return finish(model, settings)
 
 @step("ptq", PtqSettings, number="bits", allowed=BITS)
-def ptq(model, task, settings, context):
+def ptq(model, # it is changed; the trained one is returned
+        task, # its train and validation splits are read
+        settings, # of this step
+        context, # teacher, seed, device, folder, progress
+       ):
     "Quantize after training; a few training images, no gradient"
-    return _ptq(float_form(model, task, settings, context), _checked_policy(model, settings), settings, task, context)
+    return _ptq(float_form(model, task, settings, context), _checked_policy(model, settings), settings, task,
+                context)
 
 # %% ../../nbs/04b_quantization.ipynb #67a7f474
 @torch.no_grad()
@@ -267,14 +304,14 @@ def estimate_batch_norm(model: Classifier, # with quantizers, in evaluation mode
 @dataclass(frozen=True)
 class QatSettings(RecoverySettings):
     "How to train with quantized weights: those of recovery and of `PtqSettings`"
-    bits: int = 8 # see `PtqSettings`, as all up to `images`
-    activation_bits: int = 8
-    first_last_bits: int = 8
-    depthwise_bits: int = 8
-    layer_bits: str = ""
-    range_method: str = "mse"
-    calibration_images: int = 256
-    float_bits: int = 32
+    bits: int = 8 # of the weights: 8, 4 or 2
+    activation_bits: int = 8 # of what layers pass on: 8 or 4
+    first_last_bits: int = 8 # of the most sensitive layers, which hold few bytes
+    depthwise_bits: int = 8 # of depthwise convolutions, whose few rounding errors do not cancel
+    layer_bits: str = "" # "net.conv1=4,net.fc=8": these layers have other bits
+    range_method: str = "mse" # where a grid stands before training: see `RANGES`
+    calibration_images: int = 256 # training images for the ranges of activations
+    float_bits: int = 32 # of scales and biases in the file: 32 or 16
     reestimate: int = 1024 # training images for the statistics of batch normalisation after training
     damping: float = 0.0 # pull of each weight to its nearest grid value, at 4 bits and less
 
@@ -285,11 +322,16 @@ class QatSettings(RecoverySettings):
 
     def rules(self):
         enough = "at least 2: batch normalisation averages over images"
-        return super().rules() | dict(calibration_images=(self.calibration_images >= 2, enough), reestimate=(self.reestimate >= 2, enough),
+        return super().rules() | dict(calibration_images=(self.calibration_images >= 2, enough),
+                                      reestimate=(self.reestimate >= 2, enough),
                                       damping=(0 <= self.damping < float("inf"), "0 or more"))
 
 # %% ../../nbs/04b_quantization.ipynb #edddfdd9
-def prepare_qat(model, task, settings, context):
+def prepare_qat(model, # float; it is changed
+                task, # its train split calibrates
+                settings, # bits and ranges
+                context, # seed and device
+               ):
     "Quantizers in a network that still has its batch normalisation, placed by a few images"
     policy, device = _checked_policy(model, settings), resolve_device(context.device)
     model = float_form(model, task, settings, context).to(device, memory_format=torch.channels_last)
@@ -298,12 +340,17 @@ def prepare_qat(model, task, settings, context):
     for layer in quantized_layers(model).values(): layer.damping = settings.damping if layer.bits < 8 else 0.0
     images = lambda: calibration_batches(task, settings, context)
     for q in activation_quantizers(model).values(): q.enabled = False
-    if min(layer.bits for layer in quantized_layers(model).values()) < 8: estimate_batch_norm(model, images()) # rounding has changed what it sees
+    # rounding has changed what it sees
+    if min(layer.bits for layer in quantized_layers(model).values()) < 8: estimate_batch_norm(model, images())
     set_activation_ranges(model, images(), settings.range_method)
     return model
 
 @step("qat", QatSettings, number="bits", allowed=BITS)
-def qat(model, task, settings, context):
+def qat(model, # it is changed; the trained one is returned
+        task, # its train and validation splits are read
+        settings, # of this step
+        context, # teacher, seed, device, folder, progress
+       ):
     "Train with weights and activations on their grids (LSQ), then fold batch normalisation"
     before = keep(model, settings)
     model = prepare_qat(model, task, settings, context)
@@ -315,7 +362,8 @@ def qat(model, task, settings, context):
 # %% ../../nbs/04b_quantization.ipynb #3b3b41fc
 def _policy_of(edit): return lambda name, *_: edit["layers"].get(name, edit["weights"])
 
-def _rebuild(model, edit): return fold_batch_norm(insert_quantizers(model, _policy_of(edit), edit["activations"]))
+def _rebuild(model, edit):
+    return fold_batch_norm(insert_quantizers(model, _policy_of(edit), edit["activations"]))
 
 def _pack(model, state, edit):
     "Three tensors: packed integers, zero points, and every float"
@@ -323,8 +371,10 @@ def _pack(model, state, edit):
     weights = {f"{n}.weight" for n in layers}
     floats = torch.cat([v.flatten() for k, v in state.items() if v.is_floating_point() and k not in weights])
     return dict(integers=torch.cat([pack(m.integers()[0], m.bits) for m in layers.values()]),
-                zero_points=torch.cat([v.flatten() for k, v in state.items() if not v.is_floating_point()]).to(torch.uint8),
-                floats=floats.half() if torch.equal(floats.half().float(), floats) else floats) # 16 bits where nothing is lost
+                zero_points=torch.cat([v.flatten() for k, v in state.items()
+                                       if not v.is_floating_point()]).to(torch.uint8),
+                # 16 bits where nothing is lost
+                floats=floats.half() if torch.equal(floats.half().float(), floats) else floats)
 
 def _unpack(model, state, edit):
     "The state of the rebuilt network, out of the three tensors"
@@ -338,15 +388,17 @@ def _unpack(model, state, edit):
     start = 0
     for name, m in layers.items():
         n = -(-m.weight.numel()*m.bits//8)
-        q, scale = unpack(state["integers"][start:start + n], m.bits, m.weight.shape), new[f"{name}.log_scale"].exp()
+        q, scale = unpack(state["integers"][start:start + n], m.bits,
+                          m.weight.shape), new[f"{name}.log_scale"].exp()
         new[f"{name}.weight"], start = q*scale.view(-1, *[1]*(q.ndim - 1)), start + n
-    if start != len(state["integers"]) or any(at[k] != len(state[k]) for k in at): raise KeyError("packed tensors of another length")
+    if start != len(state["integers"]) or any(at[k] != len(state[k]) for k in at):
+        raise KeyError("packed tensors of another length")
     return new
 
 # %% ../../nbs/04b_quantization.ipynb #6e5f78b3
 @torch.no_grad()
 def _lift(model):
-    "The float network with the weights that the quantized one computes with; batch normalisation does nothing but add the bias"
+    "The float network with the weights that the quantized one computes with; its norms only add the bias"
     fresh = Classifier(dict(model.config, edits=[]))
     for edit in edits_of(model):
         if edit["by"] != "quantization": fresh = find_editor(edit["by"]).rebuild(fresh, edit)
@@ -358,7 +410,8 @@ def _lift(model):
         source = f"net.{node.args[0].target}"
         new[f"{name}.bias"] = state[f"{source}.bias"].clone()
         if conv.bias is not None: new[f"{source}.bias"] = torch.zeros_like(conv.bias)
-        for key, value in dict(weight=(1 + bn.eps)**0.5, running_mean=0.0, running_var=1.0).items(): new[f"{name}.{key}"] = torch.full_like(bn.bias, value)
+        for key, value in dict(weight=(1 + bn.eps)**0.5, running_mean=0.0, running_var=1.0).items():
+            new[f"{name}.{key}"] = torch.full_like(bn.bias, value)
     fresh.load_state_dict(new)
     return fresh.to(next(model.parameters()).device).eval()
 
@@ -366,6 +419,7 @@ def _lift(model):
 def _lower(model, edit, task, context):
     settings = PtqSettings(activation_bits=edit["activations"], float_bits=edit.get("floats", 32))
     model.to(resolve_device(context.device))
-    return _ptq(restore_statistics(model, calibration_batches(task, settings, context)), _policy_of(edit), settings, task, context)
+    return _ptq(restore_statistics(model, calibration_batches(task, settings, context)), _policy_of(edit),
+                settings, task, context)
 
 editor("quantization", _rebuild, _pack, _unpack, _lift, _lower)

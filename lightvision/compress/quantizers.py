@@ -25,7 +25,8 @@ def check_bits(bits: int, # what was asked for
               ) -> int:
     "The number of bits, or an error that lists the possible ones"
     if bits in allowed: return int(bits)
-    raise LightVisionError(f"{what} is {bits!r}: it must be {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}")
+    raise LightVisionError(f"{what} is {bits!r}: it must be {', '.join(map(str, allowed[:-1]))} or "
+                           f"{allowed[-1]}")
 
 # %% ../../nbs/04_quantizers.ipynb #ed96200e
 class _Lsq(torch.autograd.Function):
@@ -41,8 +42,10 @@ class _Lsq(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (x, y), s = ctx.saved_tensors, ctx.scale
-        inside = torch.ops.aten.hardtanh_backward(grad, x, (ctx.low - 0.5)*s, (ctx.high + 0.5)*s) # the gradient, but 0 where x was clipped
-        to_scale = (y - x).mul_(inside).addcmul_(grad, y).addcmul_(inside, y, value=-1).sum() # inside: rounding error; outside: the end of the grid
+        # the gradient, but 0 where x was clipped
+        inside = torch.ops.aten.hardtanh_backward(grad, x, (ctx.low - 0.5)*s, (ctx.high + 0.5)*s)
+        # inside: rounding error; outside: the end of the grid
+        to_scale = (y - x).mul_(inside).addcmul_(grad, y).addcmul_(inside, y, value=-1).sum()
         return inside, (to_scale*(ctx.factor/s)).view(1), None, None, None
 
 def fake_quantize(x: torch.Tensor, # float, any shape
@@ -52,7 +55,9 @@ def fake_quantize(x: torch.Tensor, # float, any shape
                   factor: float = 1.0, # on the gradient of the scale
                  ) -> torch.Tensor: # float, of x's shape
     "Values on the grid, with the gradients of learned step size quantization (Esser et al. 2020)"
-    if x.is_cuda: return torch._fake_quantize_learnable_per_tensor_affine(x, scale, zero_point.float(), 0, levels, factor)
+    if x.is_cuda:
+        return torch._fake_quantize_learnable_per_tensor_affine(x, scale, zero_point.float(), 0, levels,
+                                                                factor)
     z = zero_point.item()
     return _Lsq.apply(x, scale, -z, levels - z, factor)
 
@@ -67,7 +72,8 @@ def find_range(values: torch.Tensor, # float, any shape: a sample of what the qu
               ) -> tuple: # scale (> 0), zero_point (int): where the grid of 0 .. 2^bits - 1 stands
     "Place an activation's grid; 0 is always on it, as padding and ReLU need"
     levels, values = 2**bits - 1, values.detach().float().flatten()
-    low, high = min(0.0, float(values.min() if low is None else low)), max(0.0, float(values.max() if high is None else high))
+    low, high = (min(0.0, float(values.min() if low is None else low)),
+                 max(0.0, float(values.max() if high is None else high)))
     def place(low, high):
         scale = max((high - low)/levels, 1e-6)
         return scale, min(max(round(-low/scale), 0), levels)
@@ -75,7 +81,9 @@ def find_range(values: torch.Tensor, # float, any shape: a sample of what the qu
     if method == "percentile":
         tails = np.quantile(values.cpu().numpy(), (1e-4, 1 - 1e-4))
         return place(min(0.0, float(tails[0])), max(0.0, float(tails[1])))
-    def error(grid): return float((torch.fake_quantize_per_tensor_affine(values, *grid, 0, levels) - values).square().mean())
+    def error(grid):
+        return float((torch.fake_quantize_per_tensor_affine(values, *grid, 0,
+                                                            levels) - values).square().mean())
     return min((place(low*share, high*share) for share in np.linspace(1, 0.1, 46)), key=error)
 
 # %% ../../nbs/04_quantizers.ipynb #d08dad93
@@ -95,11 +103,14 @@ class Quantizer(nn.Module):
         factor = 1/math.sqrt(self.levels*max(x.numel()//max(x.shape[0], 1), 1))
         return fake_quantize(x.float(), self.scale, self.zero_point, self.levels, factor)
 
-    def set_range(self, scale: float, zero_point: int):
+    def set_range(self, scale: float, # width of a step of the grid, above 0
+                  zero_point: int, # the integer that stands for 0
+                 ):
         "Place the grid"
         self.log_scale.data.fill_(math.log(scale)); self.zero_point.fill_(zero_point)
 
-    def extra_repr(self): return f"bits={self.bits}, scale={self.scale.item():.3g}, zero_point={self.zero_point.item()}"
+    def extra_repr(self):
+        return f"bits={self.bits}, scale={self.scale.item():.3g}, zero_point={self.zero_point.item()}"
 
 # %% ../../nbs/04_quantizers.ipynb #690fa9aa
 @torch.no_grad()
@@ -115,7 +126,8 @@ def find_scales(weight: torch.Tensor, # float [channels, ...]
     best, scales = torch.full_like(top, math.inf), top.clone()
     for share in np.linspace(1.25 if bits == 2 else 1, 0.2, 40 if bits < 8 else 12):
         s = top*share
-        error = torch.fake_quantize_per_channel_affine(w, s, torch.zeros_like(s, dtype=torch.int32), 0, low, high).sub_(w).square_().sum(1)
+        error = torch.fake_quantize_per_channel_affine(w, s, torch.zeros_like(s, dtype=torch.int32), 0, low,
+                                                       high).sub_(w).square_().sum(1)
         scales, best = torch.where(error < best, s, scales), torch.minimum(error, best)
     return scales
 
@@ -154,13 +166,16 @@ class _QuantizedWeight:
                 pull = 2*self.damping*s*(inside - inside.round())*(inside == w/s)
             w = _Pull.apply(w, pull)
         factor = 1/math.sqrt(high*w[0].numel())
-        return torch._fake_quantize_learnable_per_channel_affine(w, scale, torch.zeros_like(scale), 0, low, high, factor)
+        return torch._fake_quantize_learnable_per_channel_affine(w, scale, torch.zeros_like(scale), 0, low,
+                                                                 high, factor)
 
     @torch.no_grad()
     def integers(self):
         "The weights as int8 of their own shape, and the scale [channels]: weight = integer * scale"
         scale = self.scale.detach()
-        q = torch.fake_quantize_per_channel_affine(self.weight.float(), scale, torch.zeros_like(scale, dtype=torch.int32), 0, *self.limits)
+        q = torch.fake_quantize_per_channel_affine(self.weight.float(), scale,
+                                                   torch.zeros_like(scale, dtype=torch.int32), 0,
+                                                   *self.limits)
         return (q/scale.view(-1, *[1]*(q.ndim - 1))).round().to(torch.int8), scale
 
     @torch.no_grad()
@@ -175,13 +190,16 @@ class _QuantizedWeight:
 class QConv2d(_QuantizedWeight, nn.Conv2d):
     "A convolution whose weights stand on a grid per output channel"
     @staticmethod
-    def _empty(c): return QConv2d(c.in_channels, c.out_channels, c.kernel_size, c.stride, c.padding, c.dilation, c.groups, c.bias is not None, device="meta")
+    def _empty(c):
+        return QConv2d(c.in_channels, c.out_channels, c.kernel_size, c.stride, c.padding, c.dilation,
+                       c.groups, c.bias is not None, device="meta")
     def forward(self, x): return self._conv_forward(x, self.quantized(), self.bias)
 
 class QLinear(_QuantizedWeight, nn.Linear):
     "A linear layer whose weights stand on a grid per output"
     @staticmethod
-    def _empty(layer): return QLinear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+    def _empty(layer):
+        return QLinear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
     def forward(self, x): return F.linear(x, self.quantized(), self.bias)
 
 # %% ../../nbs/04_quantizers.ipynb #cf1c82e4

@@ -170,7 +170,8 @@ def check_order(steps: list): # of `Step`, in their order
         bits = getattr(s.settings, "bits", None)
         again = quantized is not None and s.kind.name == "ptq" and not s.settings.layer_bits
         if again and bits >= quantized.settings.bits:
-            raise LightVisionError(f"{s.token} after {quantized.token} changes nothing: the weights are on a grid "
+            raise LightVisionError(f"{s.token} after {quantized.token} changes nothing: the weights are on a "
+                                   "grid "
                                    f"of {quantized.settings.bits} bits already; leave one of the two out")
         if bits: quantized = s
 

@@ -11,6 +11,7 @@ __all__ = ['Allocation', 'AllocationSettings', 'FileSize', 'shapes_for', 'edits_
 import copy, ctypes, dataclasses, math, os, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np, torch
 from matplotlib import pyplot as plt
@@ -35,7 +36,9 @@ class Allocation:
     widths: dict # units that stay, by the group's name
     bits: dict # bits of the weights, by the layer's name
 
-    def get(self, variable): return getattr(self, variable[0])[variable[1]]
+    def get(self, variable, # a group of channels or a layer
+           ):
+        return getattr(self, variable[0])[variable[1]]
 
     def but(self, variable, # ("widths", group) or ("bits", layer)
             value): # Allocation
@@ -49,10 +52,12 @@ class AllocationSettings(Settings):
     steps: int = 8 # widths to choose from: eighths of the full one
     max_ratio: float = 0.875 # no group loses more than this fraction
     round_to: int = 4 # widths are multiples of this, finer in narrow groups
-    sensitivity_images: int = 128 # training images on which damage is measured; for EuroSAT, 64 gave slightly worse plans in half the time
+    # training images on which damage is measured; for EuroSAT, 64 gave slightly worse plans in half the time
+    sensitivity_images: int = 128
     criterion: str = "taylor" # which units go first: one of `pruning.CRITERIA`
     activation_bits: int = 8 # bits of activations; they cost time, not bytes, so there is nothing to choose
-    float_bits: int = 16 # bits of scales and biases in the file, see `PtqSettings`; most of a narrow network would else be floats
+    # bits of scales and biases in the file, see `PtqSettings`; most of a narrow network would else be floats
+    float_bits: int = 16
     batches: int = 8 # criterion taylor only: training batches for the gradients
     batch_size: int = 64 # likewise: images in each
     augment: bool = False # likewise: whether they are varied
@@ -73,15 +78,17 @@ class FileSize:
     def __init__(self, model: Classifier, # float; stays as it is
                  settings: AllocationSettings = None): # activations and floats; None: the defaults
         settings = settings or AllocationSettings()
-        self.config, self.groups, self.activation_bits, self.float_bits = model.config, find_groups(model), settings.activation_bits, settings.float_bits
+        self.config, self.groups = model.config, find_groups(model)
+        self.activation_bits, self.float_bits = settings.activation_bits, settings.float_bits
         self.modules = dict(model.named_modules())
         probe = fold_batch_norm(insert_quantizers(copy.deepcopy(model), lambda *_: 8, self.activation_bits))
         self.layers, state = quantized_layers(probe), probe.state_dict().values()
         self.full = Allocation({g.name: g.width for g in self.groups}, {n: 8 for n in self.layers})
         self.zero_points = sum(v.numel() for v in state if not v.is_floating_point())
-        self.other = sum(v.numel() for v in state if v.is_floating_point()) - sum(m.weight.numel() + len(m.weight)*self.per_channel(n)
-                                                                                  for n, m in self.layers.items())
-        self.sides = {n: {"out": [], "in": []} for n in self.modules} # (group, channels of one unit) of what a layer writes and reads
+        of_layers = sum(m.weight.numel() + len(m.weight)*self.per_channel(n) for n, m in self.layers.items())
+        self.other = sum(v.numel() for v in state if v.is_floating_point()) - of_layers
+        # (group, channels of one unit) of what a layer writes and reads
+        self.sides = {n: {"out": [], "in": []} for n in self.modules}
         for g in self.groups:
             for c in g.cuts: self.sides[c.layer][c.side].append((g.name, c.index.shape[1]))
         self.uses = self._uses(model)
@@ -93,8 +100,11 @@ class FileSize:
     def _uses(self, model):
         "How often each weight of a layer is used for one image"
         seen, training = {}, model.training
-        hooks = [self.modules[n].register_forward_hook(lambda m, a, out, n=n: seen.update({n: out[0].numel()//len(m.weight)})) for n in self.layers]
-        try: model.eval()(torch.zeros(1, 3, *self.config["image_size"], device=next(model.parameters()).device))
+        def count(m, args, out, n): seen[n] = out[0].numel()//len(m.weight)
+        hooks = [self.modules[n].register_forward_hook(partial(count, n=n)) for n in self.layers]
+        try:
+            model.eval()(torch.zeros(1, 3, *self.config["image_size"],
+                                     device=next(model.parameters()).device))
         finally:
             for h in hooks: h.remove()
             model.train(training)
@@ -106,45 +116,64 @@ class FileSize:
         n = len(weight) if side == "out" else weight.shape[1] if weight.ndim > 1 else 1
         return n - sum((self.full.widths[g] - widths[g])*k for g, k in self.sides[name][side])
 
-    def weights(self, name, widths):
+    def weights(self, name, # of the layer
+                widths, # channels kept, by group
+               ):
         "How many weights a layer still has"
-        return self.channels(name, "out", widths)*self.channels(name, "in", widths)*math.prod(self.modules[name].weight.shape[2:])
+        kernel = math.prod(self.modules[name].weight.shape[2:])
+        return self.channels(name, "out", widths)*self.channels(name, "in", widths)*kernel
 
-    def macs(self, plan: Allocation) -> int:
+    def macs(self, plan: Allocation, # widths and bits
+            ) -> int:
         "Multiplications for one image, without those of attention"
         return sum(int(self.weights(n, plan.widths))*k for n, k in self.uses.items())
 
     def __call__(self, plan: Allocation) -> int:
         "Bytes of the whole file"
         counts = {n: int(self.weights(n, plan.widths)) for n in self.layers}
-        floats = self.other + sum(int(self.channels(n, "out", plan.widths))*self.per_channel(n) for n in self.layers)
+        floats = self.other + sum(int(self.channels(n, "out", plan.widths))*self.per_channel(n)
+                                  for n in self.layers)
         kind = torch.float16 if self.float_bits == 16 else torch.float32
-        body = dict(integers=torch.empty(sum(-(-counts[n]*b//8) for n, b in plan.bits.items()), dtype=torch.uint8),
-                    zero_points=torch.empty(self.zero_points, dtype=torch.uint8), floats=torch.empty(floats, dtype=kind))
-        return len(save(body, metadata={"lightvision": config_text(dict(self.config, edits=edits_for(self, plan)))}))
+        body = dict(integers=torch.empty(sum(-(-counts[n]*b//8) for n, b in plan.bits.items()),
+                                         dtype=torch.uint8),
+                    zero_points=torch.empty(self.zero_points, dtype=torch.uint8),
+                    floats=torch.empty(floats, dtype=kind))
+        config = config_text(dict(self.config, edits=edits_for(self, plan)))
+        return len(save(body, metadata={"lightvision": config}))
 
 # %% ../../nbs/06_sensitivity.ipynb #c609c269
-def shapes_for(size: FileSize, plan: Allocation) -> dict: # layer -> its numbers, as `pruning.remove` writes them down
+def shapes_for(size: FileSize, # of the network
+               plan: Allocation, # its widths
+              ) -> dict: # layer -> its numbers, as `pruning.remove` writes them down
     "The shapes of all layers that the plan makes narrower"
     changed = {g.name for g in size.groups if plan.widths[g.name] < g.width}
-    found = {n: shape_of(size.modules[n]) for n, sides in size.sides.items() if any(g in changed for side in sides.values() for g, _ in side)}
+    found = {n: shape_of(size.modules[n]) for n, sides in size.sides.items()
+             if any(g in changed for side in sides.values() for g, _ in side)}
     for name, shape in found.items():
-        for side, keys in (("out", ("out_channels", "out_features", "num_features")), ("in", ("in_channels", "in_features"))):
-            if size.sides[name][side]: shape.update({k: int(size.channels(name, side, plan.widths)) for k in keys if k in shape})
-        if shape.get("groups", 1) > 1: shape.update(in_channels=shape["out_channels"], groups=shape["out_channels"]) # depthwise
+        for side, keys in (("out", ("out_channels", "out_features", "num_features")),
+                           ("in", ("in_channels", "in_features"))):
+            if size.sides[name][side]:
+                shape.update({k: int(size.channels(name, side, plan.widths)) for k in keys if k in shape})
+        # depthwise
+        if shape.get("groups", 1) > 1:
+            shape.update(in_channels=shape["out_channels"], groups=shape["out_channels"])
     for g in size.groups:
         n, module = plan.widths[g.name], size.modules.get(g.attention)
-        if g.attention and g.name in changed: found[g.attention] = dict(num_heads=n, attn_dim=n*module.head_dim)
+        if g.attention and g.name in changed:
+            found[g.attention] = dict(num_heads=n, attn_dim=n*module.head_dim)
     return found
 
 def edits_for(size: FileSize, plan: Allocation) -> list: # see `models.add_edit`
     "The edits that the file's metadata will hold"
     before = {e["by"]: e for e in edits_of(size)}
-    pruned = dict(by="pruning", shapes={**before.get("pruning", {}).get("shapes", {}), **shapes_for(size, plan)})
+    pruned = dict(by="pruning",
+                  shapes={**before.get("pruning", {}).get("shapes", {}), **shapes_for(size, plan)})
     usual = max(BITS, key=list(plan.bits.values()).count)
-    quantized = dict(by="quantization", weights=usual, activations=size.activation_bits, layers={n: b for n, b in plan.bits.items() if b != usual},
+    quantized = dict(by="quantization", weights=usual, activations=size.activation_bits,
+                     layers={n: b for n, b in plan.bits.items() if b != usual},
                      **({"floats": 16} if size.float_bits == 16 else {}))
-    return [e for by, e in before.items() if by not in ("pruning", "quantization")] + [pruned]*bool(pruned["shapes"]) + [quantized]
+    return [e for by, e in before.items()
+            if by not in ("pruning", "quantization")] + [pruned]*bool(pruned["shapes"]) + [quantized]
 
 # %% ../../nbs/06_sensitivity.ipynb #a2c0f4a7
 def width_options(full: int, # units of the group in the uncompressed network
@@ -165,9 +194,11 @@ def options_of(size: FileSize, # of the network as it is now
 def allocation_of(values: dict # ("widths", group) or ("bits", layer) -> value
            ) -> Allocation:
     "The plan that single choices make up"
-    return Allocation(*({v[1]: int(o) for v, o in values.items() if v[0] == kind} for kind in ("widths", "bits")))
+    return Allocation(*({v[1]: int(o) for v, o in values.items() if v[0] == kind}
+                        for kind in ("widths", "bits")))
 
-def smallest(options: dict) -> Allocation:
+def smallest(options: dict, # variable -> its options, from most to least
+            ) -> Allocation:
     "The plan with the fewest bytes"
     return allocation_of({v: o[-1] for v, o in options.items()})
 
@@ -188,17 +219,20 @@ class Probe:
         device, self.size, self.cache, self.count = resolve_device(context.device), size, {}, 0
         self.model = _still(model, device)
         rows = task.indices("train")
-        rows = rows[torch.randperm(len(rows), generator=generator(context.seed, "probe"))[:settings.sensitivity_images]]
+        rows = rows[torch.randperm(len(rows), generator=generator(context.seed,
+                                                                  "probe"))[:settings.sensitivity_images]]
         self.x = to_float(task.images[rows].to(device))
         with torch.no_grad(): self.answers = _still(teacher, device)(self.x)
         found = scores(model, size.groups, settings.criterion, task, settings, context)
-        self.ranks = {g.name: torch.arange(g.width) if s is None else s.argsort(descending=True, stable=True) for g, s in zip(size.groups, found)}
+        self.ranks = {g.name: torch.arange(g.width) if s is None else s.argsort(descending=True, stable=True)
+                      for g, s in zip(size.groups, found)}
 
     def _on_grid(self, name, bits):
         if (name, bits) not in self.cache:
             w = self.model.get_submodule(name).weight
             scale = find_scales(w, bits, "minmax" if bits == 8 else "mse")
-            self.cache[name, bits] = torch.fake_quantize_per_channel_affine(w, scale, torch.zeros_like(scale, dtype=torch.int32), 0, *GRIDS[bits])
+            zero = torch.zeros_like(scale, dtype=torch.int32)
+            self.cache[name, bits] = torch.fake_quantize_per_channel_affine(w, scale, zero, 0, *GRIDS[bits])
         return self.cache[name, bits]
 
     def parameters(self, plan: Allocation) -> dict: # name -> tensor
@@ -209,8 +243,11 @@ class Probe:
             for cut in g.cuts if len(gone) else []:
                 at = cut.index[gone].flatten()
                 for key in ("weight", "bias") if cut.side == "out" else ("weight",):
-                    name, value = f"{cut.layer}.{key}", getattr(self.model.get_submodule(cut.layer), key, None)
-                    if value is not None: new[name] = new.get(name, value).index_fill(0 if cut.side == "out" else 1, at.to(value.device), 0)
+                    name, value = f"{cut.layer}.{key}", getattr(self.model.get_submodule(cut.layer), key,
+                                                                None)
+                    if value is not None:
+                        new[name] = new.get(name, value).index_fill(0 if cut.side == "out" else 1,
+                                                                    at.to(value.device), 0)
         return new
 
     @torch.no_grad()
@@ -228,13 +265,14 @@ class Probe:
         return float((self.answer(plan).argmax(1) == self.answers.argmax(1)).float().mean())
 
 # %% ../../nbs/06_sensitivity.ipynb #74baf198
-def sensitivities(probe: Probe,
+def sensitivities(probe: Probe, # of the uncompressed network
                   plan: Allocation, # where we stand
                   options: dict, # of `options_of`
                  ) -> dict: # variable -> damage of each option in nats, against the costliest one
     "Change one thing at a time and measure"
     here = probe(plan)
-    found = {v: np.array([here if plan.get(v) == o else probe(plan.but(v, o)) for o in values]) for v, values in options.items()}
+    found = {v: np.array([here if plan.get(v) == o else probe(plan.but(v, o)) for o in values])
+             for v, values in options.items()}
     return {v: np.maximum.accumulate(d - d[0]) for v, d in found.items()}
 
 # %% ../../nbs/06_sensitivity.ipynb #5d4c4d78
@@ -242,12 +280,14 @@ def plot_sensitivity(cases: dict, # title -> (options, damage)
                      full: dict, # title -> widths of the uncompressed groups
                      note: str = ""): # such as "synthetic images"
     "The damage of each change, one point a layer or group, networks side by side"
-    fig, axes = plt.subplots(1, len(cases), figsize=(3.6*len(cases), 3), dpi=80, layout="constrained", sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(cases), figsize=(3.6*len(cases), 3), dpi=80, layout="constrained",
+                             sharey=True, squeeze=False)
     for ax, (title, (options, damage)) in zip(axes[0], cases.items()):
         kinds = {"4 bits": [], "2 bits": [], "¾ width": [], "½ width": [], "¼ width": []}
         for v, values in options.items():
             for o, d in zip(values, damage[v]):
-                name = f"{o} bits" if v[0] == "bits" else {0.75: "¾ width", 0.5: "½ width", 0.25: "¼ width"}.get(o/full[title][v[1]])
+                name = f"{o} bits" if v[0] == "bits" else {0.75: "¾ width", 0.5: "½ width",
+                                                           0.25: "¼ width"}.get(o/full[title][v[1]])
                 if name in kinds: kinds[name].append(max(d, 1e-5))
         for i, points in enumerate(kinds.values()):
             shift = np.random.default_rng(0).uniform(-0.2, 0.2, len(points))
@@ -256,11 +296,12 @@ def plot_sensitivity(cases: dict, # title -> (options, damage)
         ax.set(yscale="log", title=title, xlabel="change of one layer or group")
         ax.set_xticks(range(len(kinds)), kinds, fontsize=8)
     axes[0][0].set_ylabel("divergence, nats\n(line: median; bottom: 0.00001 or less)", fontsize=8)
-    fig.suptitle("How much single changes hurt before any training" + (f" ({note})" if note else ""), fontsize=10)
+    fig.suptitle("How much single changes hurt before any training" + (f" ({note})" if note else ""),
+                 fontsize=10)
     return fig
 
 # %% ../../nbs/06_sensitivity.ipynb #b6bd665d
-def fisher_estimates(probe: Probe,
+def fisher_estimates(probe: Probe, # of the uncompressed network
                      plan: Allocation, # where we stand
                      options: dict, # of `options_of`
                      images: int = 32, # backward passes
@@ -271,20 +312,23 @@ def fisher_estimates(probe: Probe,
     def change(v, o):
         new = probe.parameters(plan.but(v, o))
         return {k: w - base.get(k, own[k].detach()) for k, w in new.items() if w is not base.get(k)}
-    changes, sums = {(v, o): change(v, o) for v, values in options.items() for o in values if o != plan.get(v)}, {}
+    changes, sums = {(v, o): change(v, o) for v, values in options.items()
+                     for o in values if o != plan.get(v)}, {}
     for x in probe.x[:images]:
         logits = model(x[None])
         label = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=rng)
-        grads = dict(zip(own, torch.autograd.grad(logits.log_softmax(1)[0, int(label)], list(own.values()), allow_unused=True)))
+        grads = dict(zip(own, torch.autograd.grad(logits.log_softmax(1)[0, int(label)], list(own.values()),
+                                                  allow_unused=True)))
         for key, delta in changes.items():
             step = sum(float((grads[k]*d).sum()) for k, d in delta.items() if grads[k] is not None)
             sums[key] = sums.get(key, 0.0) + step**2/2/min(images, len(probe.x))
-    return {v: np.maximum.accumulate(np.array([sums.get((v, o), 0.0) for o in values])) for v, values in options.items()}
+    return {v: np.maximum.accumulate(np.array([sums.get((v, o), 0.0) for o in values]))
+            for v, values in options.items()}
 
 # %% ../../nbs/06_sensitivity.ipynb #0d586dfa
 @contextmanager
 def silent():
-    "Nothing is printed, not even by C: HiGHS 1.12 prints a forgotten line of its authors, whatever its options say"
+    "Nothing is printed, not even by C: HiGHS 1.12 prints a line whatever its options say"
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -297,7 +341,8 @@ def silent():
 # %% ../../nbs/06_sensitivity.ipynb #21b5845d
 def choose(options: dict, # variable -> values
            damage: dict, # variable -> damage of each value
-           factors: list, # of (variables, tables): array [resources, values of the first variable, of the second, ...]
+           # of (variables, tables): array [resources, values of the first variable, of the second, ...]
+           factors: list,
            limits: list, # of each resource, above 0
           ) -> dict: # variable -> index of the chosen value; None: nothing fits
     "The least damage within the limits"
@@ -305,24 +350,32 @@ def choose(options: dict, # variable -> values
     first, n = dict(zip(options, np.cumsum([0, *sizes]))), sum(sizes)
     entries, low, high, spent = [], [], [], [[] for _ in limits]
     def row(columns, values, lower, upper):
-        entries.append((np.full(len(columns), len(low)), columns, values)); low.append(lower); high.append(upper)
+        entries.append((np.full(len(columns), len(low)), columns, values))
+        low.append(lower); high.append(upper)
     for v, k in zip(options, sizes): row(first[v] + np.arange(k), np.ones(k), 1, 1)
     binary = n
     for variables, table in factors:
-        cells = np.arange(n, n + table[0].size).reshape(table.shape[1:]) if len(variables) > 1 else first[variables[0]] + np.arange(table.shape[1])
+        cells = (np.arange(n, n + table[0].size).reshape(table.shape[1:]) if len(variables) > 1
+                 else first[variables[0]] + np.arange(table.shape[1]))
         if len(variables) > 1:
             n += cells.size
             for axis, v in enumerate(variables):
                 for i in range(len(options[v])):
                     joint = cells.take(i, axis).ravel()
                     row(np.append(joint, first[v] + i), np.append(np.ones(len(joint)), -1), 0, 0)
-        for k in range(len(limits)): spent[k].append((cells.ravel(), np.asarray(table[k], float).ravel()/limits[k]))
+        for k in range(len(limits)):
+            spent[k].append((cells.ravel(), np.asarray(table[k], float).ravel()/limits[k]))
     for parts in spent: row(*map(np.concatenate, zip(*parts)), -np.inf, 1)
     i, j, a = (np.concatenate(c) for c in zip(*entries))
     cost = np.concatenate([np.concatenate([damage[v] for v in options]), np.zeros(n - binary)])
-    with silent(): found = optimize.milp(cost, integrality=np.arange(n) < binary, bounds=optimize.Bounds(0, 1), options=dict(mip_rel_gap=1e-4),
-                                         constraints=optimize.LinearConstraint(sparse.csr_array((a, (i, j)), shape=(len(low), n)), low, high))
-    return None if found.x is None else {v: int(found.x[first[v]:first[v] + k].argmax()) for v, k in zip(options, sizes)}
+    with silent():
+        found = optimize.milp(cost, integrality=np.arange(n) < binary, bounds=optimize.Bounds(0, 1),
+                              options=dict(mip_rel_gap=1e-4),
+                              constraints=optimize.LinearConstraint(sparse.csr_array((a, (i, j)),
+                                                                                     shape=(len(low), n)),
+                                                                    low, high))
+    return None if found.x is None else {v: int(found.x[first[v]:first[v] + k].argmax())
+                                         for v, k in zip(options, sizes)}
 
 # %% ../../nbs/06_sensitivity.ipynb #3e1ca4bf
 def tables_of(size: FileSize, options: dict) -> list: # factors for `choose`
@@ -333,8 +386,10 @@ def tables_of(size: FileSize, options: dict) -> list: # factors for `choose`
         axes = np.meshgrid(*(options["widths", g] for g in groups), options["bits", name], indexing="ij")
         widths = dict(zip(groups, axes))
         weights, channels = size.weights(name, widths), size.channels(name, "out", widths)
-        both = np.ceil(weights*axes[-1]/8) + size.float_bits//8*size.per_channel(name)*channels, weights*size.uses[name]
-        found.append(([("widths", g) for g in groups] + [("bits", name)], np.stack([np.broadcast_to(t, axes[-1].shape) for t in both])))
+        both = (np.ceil(weights*axes[-1]/8) + size.float_bits//8*size.per_channel(name)*channels,
+                weights*size.uses[name])
+        found.append(([("widths", g) for g in groups] + [("bits", name)],
+                      np.stack([np.broadcast_to(t, axes[-1].shape) for t in both])))
     return found
 
 def best_allocation(size: FileSize, # of the network as it is now
@@ -352,4 +407,5 @@ def best_allocation(size: FileSize, # of the network as it is now
         plan = allocation_of({v: options[v][i] for v, i in picked.items()})
         over = size(plan) - budget
         if over <= 0: return plan
-        room = sum(table[0][tuple(picked[v] for v in variables)] for variables, table in factors) - over # below what this plan takes, so it cannot come again
+        # below what this plan takes, so it cannot come again
+        room = sum(table[0][tuple(picked[v] for v in variables)] for variables, table in factors) - over

@@ -27,16 +27,19 @@ from .recipe import step
 def sparse_layers(model: nn.Module, # a classifier
                  ) -> list: # module names
     "The layers whose weights may become zero"
-    heads = timm.get_pretrained_cfg(timm_name(model.config["arch"])).classifier # asked of timm, for a quantized network does not know any more
+    # asked of timm, for a quantized network does not know any more
+    heads = timm.get_pretrained_cfg(timm_name(model.config["arch"])).classifier
     heads = [f"net.{h}" for h in ([heads] if isinstance(heads, str) else heads or [])]
-    return [name for name, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and name not in heads]
+    return [name for name, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))
+            and name not in heads]
 
 def weight_of(model: nn.Module, # a classifier
               layer: str, # module name
-             ) -> torch.Tensor: # the one that is trained, also where another step computes with a rounded copy of it
+             ) -> torch.Tensor: # the trained one, also where a step computes with a rounded copy of it
     "The weight of a layer"
     module = model.get_submodule(layer)
-    return module.parametrizations.weight.original if nn.utils.parametrize.is_parametrized(module, "weight") else module.weight
+    return (module.parametrizations.weight.original if nn.utils.parametrize.is_parametrized(module, "weight")
+            else module.weight)
 
 def zero_fraction(model: nn.Module, # a classifier
                layers: list = None, # module names; None: all that may become zero
@@ -57,12 +60,15 @@ def masks_of(weights: list, # tensors
              protect=None, # (weight) -> bool tensor: what must stay in any case; None: nothing
             ) -> list: # of bool tensors: True stays
     "Masks without the values of lowest score: one threshold for all tensors"
-    sizes, safe = [w.detach().abs().float() for w in weights], [protect(w) if protect else torch.zeros_like(w, dtype=torch.bool) for w in weights]
+    sizes, safe = [w.detach().abs().float() for w in weights], [protect(w) if protect
+                                                                else torch.zeros_like(w, dtype=torch.bool)
+                                                                for w in weights]
     rising = [np.sort(size[~s].cpu().numpy()) for size, s in zip(sizes, safe)]
     found = [lamp(r) for r in rising]
     n = min(round(fraction*sum(w.numel() for w in weights)), sum(map(len, found)))
     threshold = np.partition(np.concatenate(found), n - 1)[n - 1] if n else -1
-    counts = [np.searchsorted(f, threshold, side="right") for f in found] # within a layer the score rises with the magnitude
+    # within a layer the score rises with the magnitude
+    counts = [np.searchsorted(f, threshold, side="right") for f in found]
     return [(size > (float(r[c - 1]) if c else -1)) | s for size, s, r, c in zip(sizes, safe, rising, counts)]
 
 # %% ../../nbs/05a_sparsity.ipynb #62e5a6f1
@@ -73,7 +79,9 @@ def two_of_four(weight: torch.Tensor, # [O, I, ...], where I is a multiple of 4
     stay = torch.zeros_like(fours, dtype=torch.bool).scatter_(-1, fours.topk(2, -1).indices, True)
     return stay.flatten(-2).transpose(1, -1)
 
-def fits_two_of_four(weight): return weight.ndim > 1 and weight.shape[1] % 4 == 0
+def fits_two_of_four(weight, # of a convolution or a linear layer
+                    ):
+    return weight.ndim > 1 and weight.shape[1] % 4 == 0
 
 # %% ../../nbs/05a_sparsity.ipynb #c6910879
 def cubic(step: int, # counted from 0
@@ -100,7 +108,8 @@ def hold_zeros(model: nn.Module, # a classifier
             weight = weight_of(model, layer)
             if weight.requires_grad and weight.is_leaf and not getattr(weight, "holds_zeros", False):
                 weight.register_hook(_only_where_not_zero(weight))
-                weight.holds_zeros = True # a copy of the weight has neither the hook nor this word, and gets its own
+                # a copy of the weight has neither the hook nor this word, and gets its own
+                weight.holds_zeros = True
 
 def rebuild(model: nn.Module, # a classifier
             edit: dict, # says which layers are sparse
@@ -114,7 +123,8 @@ def rebuild(model: nn.Module, # a classifier
 class SparseSettings(RecoverySettings):
     "How many weights become zero, which, and when"
     percent: int = 80 # of the weights of `sparse_layers`
-    pattern: str = "free" # "free": anywhere; "2:4": two of each four neighbours, for hardware that can skip them; only with 50 %
+    # "free": anywhere; "2:4": two of each four neighbours, for hardware that can skip them; only with 50 %
+    pattern: str = "free"
     ramp: float = 0.5 # fraction of the step's training in which the zeros become more; the rest repairs
 
     def rules(self):
@@ -127,13 +137,14 @@ class SparseSettings(RecoverySettings):
     def __post_init__(self):
         super().__post_init__()
         if self.pattern == "2:4" and self.percent != 50:
-            raise LightVisionError(f"percent is {self.percent}: two of four are 50, so use sparse50 or pattern \"free\"")
+            raise LightVisionError(f"percent is {self.percent}: two of four are 50, so use sparse50 or "
+                                   "pattern \"free\"")
 
 # %% ../../nbs/05a_sparsity.ipynb #2d9ff9be
 UPDATES = 20 # of the masks while the fraction rises: ranking millions of weights takes a second or so
 
 class Sparsifier(nn.Module):
-    "Masks that lose weights step by step; lent to a network while it trains, so the checkpoint holds its state"
+    "Masks that lose weights step by step; part of a network while it trains, so checkpoints hold their state"
     def __init__(self,
                  weights: list, # of the layers
                  settings: SparseSettings, # percent, pattern, ramp
@@ -147,32 +158,43 @@ class Sparsifier(nn.Module):
         for i, w in enumerate(weights): self.register_buffer(f"mask{i}", w.detach() != 0)
 
     @torch.no_grad()
-    def apply_to(self, weights):
-        for i, w in enumerate(weights): w.masked_fill_(~getattr(self, f"mask{i}"), 0) # not a product, which would give negative zeros
+    def apply_to(self, weights, # layer name -> weight; masked ones become 0
+                ):
+        # not a product, which would give negative zeros
+        for i, w in enumerate(weights): w.masked_fill_(~getattr(self, f"mask{i}"), 0)
 
-    def advance(self, weights):
+    def advance(self, weights, # layer name -> weight, as they are now
+               ):
         self.apply_to(weights) # the optimizer's momentum may have moved them
         step = int(self.step)
         if step == self.ramp or (step < self.ramp and step % self.every == 0):
             fraction = cubic(step, self.ramp, self.final, self.start)
-            for i, mask in enumerate(masks_of(weights, fraction, two_of_four if self.pattern == "2:4" else None)): getattr(self, f"mask{i}").copy_(mask)
+            for i, mask in enumerate(masks_of(weights, fraction,
+                                              two_of_four if self.pattern == "2:4" else None)):
+                getattr(self, f"mask{i}").copy_(mask)
             self.apply_to(weights)
         self.step += 1
 
 def _advance(model, args): # a forward pre-hook; training calls the network once a step
-    if model.training and torch.is_grad_enabled(): model.sparsifier.advance([weight_of(model, n) for n in model.sparsifier_layers])
+    if model.training and torch.is_grad_enabled():
+        model.sparsifier.advance([weight_of(model, n) for n in model.sparsifier_layers])
 
 @contextmanager
 def sparsifying(model: nn.Module, # a classifier; has a `sparsifier` inside the block
                 settings: SparseSettings, # how many and which
                 steps: int): # of the training inside the block
     "Let weights become zero while the network trains; afterwards they stay zero"
-    layers = [n for n in sparse_layers(model) if settings.pattern == "free" or fits_two_of_four(weight_of(model, n))]
-    if not layers: raise LightVisionError(f"{model.config['arch']} has no layer that takes the pattern {settings.pattern}: use pattern \"free\"")
+    layers = [n for n in sparse_layers(model) if settings.pattern == "free"
+              or fits_two_of_four(weight_of(model, n))]
+    if not layers:
+        raise LightVisionError(f"{model.config['arch']} has no layer that takes the pattern "
+                               f"{settings.pattern}: use pattern \"free\"")
     weights = lambda: [weight_of(model, n) for n in layers]
     if (now := zero_fraction(model, layers)) > settings.percent/100 + 1e-3:
-        raise LightVisionError(f"{now:.0%} of the weights are zero already: percent must be more than that, not {settings.percent}")
-    model.sparsifier, model.sparsifier_layers = Sparsifier(weights(), settings, steps).to(weights()[0].device), layers
+        raise LightVisionError(f"{now:.0%} of the weights are zero already: percent must be more than that, "
+                               f"not {settings.percent}")
+    model.sparsifier, model.sparsifier_layers = Sparsifier(weights(), settings,
+                                                           steps).to(weights()[0].device), layers
     edit = dict(by="sparsity", layers=layers, percent=settings.percent, pattern=settings.pattern)
     # first of all edits, so last to pack: it then sees the integers that a quantized network stores
     model.config = {**model.config, "edits": [edit] + [e for e in edits_of(model) if e["by"] != "sparsity"]}
@@ -186,10 +208,16 @@ def sparsifying(model: nn.Module, # a classifier; has a `sparsifier` inside the 
         del model.sparsifier, model.sparsifier_layers
 
 @step("sparse", SparseSettings, number="percent", allowed=(50, 80, 90))
-def sparse(model, task, settings, context):
+def sparse(model, # it is changed; the trained one is returned
+           task, # its train and validation splits are read
+           settings, # of this step
+           context, # teacher, seed, device, folder, progress
+          ):
     "Let the smallest weights become zero while training"
-    before, steps = keep(model, settings), settings.epochs*n_steps(len(task.indices("train")), settings.batch_size)
-    with sparsifying(model.to(resolve_device(context.device)), settings, steps): return recover(model, task, settings, context, before)
+    before, steps = keep(model, settings), settings.epochs*n_steps(len(task.indices("train")),
+                                                                   settings.batch_size)
+    with sparsifying(model.to(resolve_device(context.device)), settings, steps):
+        return recover(model, task, settings, context, before)
 
 # %% ../../nbs/05a_sparsity.ipynb #74d89944
 def to_bits(flat: np.ndarray) -> dict: # one dimension
@@ -208,7 +236,8 @@ def to_gaps(flat: np.ndarray) -> dict: # one dimension
     zeros = np.diff(at, prepend=-1) - 1
     bridges = zeros//256 # each stands for 255 zeros and is one itself
     last = np.cumsum(bridges + 1) - 1
-    gaps, values = np.full(len(at) + bridges.sum(), 255, np.uint8), np.zeros(len(at) + bridges.sum(), flat.dtype)
+    gaps, values = np.full(len(at) + bridges.sum(), 255,
+                           np.uint8), np.zeros(len(at) + bridges.sum(), flat.dtype)
     gaps[last], values[last] = zeros % 256, flat[at]
     return dict(gaps=gaps, values=values)
 
@@ -224,7 +253,10 @@ def background(flat: np.ndarray # one dimension
     "The value that costs nothing: zero; among bytes, which may be codes of anything, the most frequent"
     return np.bincount(flat).argmax().astype(np.uint8) if flat.dtype == np.uint8 else flat.dtype.type(0)
 
-def pack(model, state, edit):
+def pack(model, # with sparse layers
+         state, # tensors by name; it is changed
+         edit, # what the step wrote down
+        ):
     "Each tensor in the form that takes the fewest bytes: as it is, with bits, or with gaps"
     packed = {}
     for name, value in state.items():
@@ -232,18 +264,25 @@ def pack(model, state, edit):
         base = background(flat) if len(flat) > 64 else None
         forms = [] if base is None else [to_bits(flat - base), to_gaps(flat - base)]
         best = min(forms, key=lambda form: sum(part.nbytes for part in form.values()), default=None)
-        if best is None or sum(part.nbytes for part in best.values()) + 100 >= flat.nbytes: packed[name] = value; continue # 100 bytes for the names
+        # 100 bytes for the names
+        if best is None or sum(part.nbytes for part in best.values()) + 100 >= flat.nbytes:
+            packed[name] = value; continue
         best.update(base=np.array([base]), shape=np.array(value.shape))
         packed.update({f"{name}#{part}": torch.from_numpy(array) for part, array in best.items()})
     return packed
 
-def unpack(model, state, edit):
+def unpack(model, # the network to fill
+           state, # packed tensors by name; it is changed
+           edit, # what the step wrote down
+          ):
     "The tensors as they were"
     out = {name: value for name, value in state.items() if "#" not in name}
     for name in {n.rpartition("#")[0] for n in state if "#" in n}:
-        part = {p: state[f"{name}#{p}"].numpy() for p in ("bits", "gaps", "values", "base", "shape") if f"{name}#{p}" in state}
+        part = {p: state[f"{name}#{p}"].numpy() for p in ("bits", "gaps", "values", "base", "shape")
+                if f"{name}#{p}" in state}
         n = int(part["shape"].prod())
-        flat = from_bits(part["bits"], part["values"], n) if "bits" in part else from_gaps(part["gaps"], part["values"], n)
+        flat = from_bits(part["bits"], part["values"],
+                         n) if "bits" in part else from_gaps(part["gaps"], part["values"], n)
         out[name] = torch.from_numpy(flat + part["base"]).view(part["shape"].tolist())
     return out
 
@@ -256,4 +295,5 @@ def stored_bytes(model: nn.Module, # a classifier
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     files = dict(dense=save(state), sparse=save(pack(model, state, {})))
     ways = dict(plain=len, zlib=lambda b: len(zlib.compress(b, 9)), lzma=lambda b: len(lzma.compress(b)))
-    return pd.DataFrame({way: {name: size(data) for name, data in files.items()} for way, size in ways.items()}).rename_axis("encoding")
+    return pd.DataFrame({way: {name: size(data) for name, data in files.items()}
+                         for way, size in ways.items()}).rename_axis("encoding")

@@ -13,7 +13,8 @@ from ..core import LightVisionError
 # %% ../../nbs/00e_augment.ipynb #021f1583
 def dihedral(
     x: torch.Tensor, # [B, C, H, W], any type
-    k: int,          # 0 to 7: bit 0 flips left-right, bit 1 up-down, bit 2 swaps the axes first (square images only)
+    # 0 to 7: bit 0 flips left-right, bit 1 up-down, bit 2 swaps the axes first (square images only)
+    k: int,
 ) -> torch.Tensor:
     "One of the eight symmetries of the square."
     if k & 4: x = x.transpose(2, 3)
@@ -42,22 +43,26 @@ def random_window(
 ) -> torch.Tensor:
     "Random resized crop and left-right flip, one window an image."
     u = torch.rand(5, len(x), generator=generator).to(x.device)
-    area, stretch = smallest + (1 - smallest) * u[0], torch.exp((2 * u[1] - 1) * 0.2877) # ratio from 3/4 to 4/3
+    # ratio from 3/4 to 4/3
+    area, stretch = smallest + (1 - smallest) * u[0], torch.exp((2 * u[1] - 1) * 0.2877)
     w, h = (area * stretch).sqrt().clamp(max=1), (area / stretch).sqrt().clamp(max=1)
     cx, cy = (1 - w) * (2 * u[2] - 1), (1 - h) * (2 * u[3] - 1)
     w = torch.where(u[4] < 0.5, w, -w)
     zero = torch.zeros_like(w)
     theta = torch.stack([w, zero, cx, zero, h, cy], 1).reshape(-1, 2, 3)
-    return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), padding_mode="reflection", align_corners=False)
+    return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), padding_mode="reflection",
+                         align_corners=False)
 
 # %% ../../nbs/00e_augment.ipynb #8df35d00
 def random_colour(
     x: torch.Tensor,            # float [B, 3, H, W], 0 to 255
     generator: torch.Generator, # on the CPU
-    strength: float = 0.25,     # brightness, contrast and saturation each change by a factor of up to 1 +- strength
+    # brightness, contrast and saturation each change by a factor of up to 1 +- strength
+    strength: float = 0.25,
 ) -> torch.Tensor:
     "Brightness, contrast and saturation, one factor each an image."
-    b, c, s = (1 + strength * (2 * torch.rand(3, len(x), generator=generator) - 1)).to(x.device)[:, :, None, None, None]
+    random = 1 + strength * (2 * torch.rand(3, len(x), generator=generator) - 1)
+    b, c, s = random.to(x.device)[:, :, None, None, None]
     grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     x = grey + s * (x - grey)
     mean = grey.mean((2, 3), keepdim=True)
@@ -73,7 +78,8 @@ def augment(
     if view == "none": return x
     if view == "satellite": return random_dihedral(x, generator)
     if view != "photo": raise LightVisionError(f"unknown view {view!r}: it is satellite, photo or none")
-    return random_colour(random_window(x.float(), generator), generator).round_().clamp_(0, 255).to(torch.uint8)
+    return random_colour(random_window(x.float(), generator),
+                         generator).round_().clamp_(0, 255).to(torch.uint8)
 
 # %% ../../nbs/00e_augment.ipynb #4b75e1de
 def to_float(

@@ -29,7 +29,8 @@ SOURCES = {
         files={"eurosat.zip": "sha256:64104e9ab010e5b0c8c27063bf6449a38b50bafe99199cba929db15578766362",
                "EuroSAT.zip": "md5:c8fa014336c82ac7804f0398fcb19387",
                "EuroSAT_RGB.zip": "md5:f46e308c4d50d4bf32fedad2d3d62f3b"},
-        urls=["https://zenodo.org/records/7711810/files/EuroSAT_RGB.zip", "https://madm.dfki.de/files/sentinel/EuroSAT.zip"],
+        urls=["https://zenodo.org/records/7711810/files/EuroSAT_RGB.zip",
+              "https://madm.dfki.de/files/sentinel/EuroSAT.zip"],
         size=(64, 64), view="satellite", same_bytes=True, licence="MIT",
         cite="Helber et al., EuroSAT, IEEE JSTARS 2019"),
     "ucmerced": dict(
@@ -40,7 +41,8 @@ SOURCES = {
         cite="Yang and Newsam, Bag-of-visual-words, ACM SIGSPATIAL GIS 2010"),
     "trashnet": dict(
         files={"trashnet.zip": "sha256:ef7d0e238bc7a231005b6262fb6c8d8beebb2c61963ddc4eb47c5bfebb406bb1",
-               "dataset-resized.zip": "sha256:c060e8abfe5d6de0578ca15be1ed8ad0794a865d333c3473d53d1d9ad6e38b8c"},
+               "dataset-resized.zip":
+               "sha256:c060e8abfe5d6de0578ca15be1ed8ad0794a865d333c3473d53d1d9ad6e38b8c"},
         urls=["https://huggingface.co/datasets/garythung/trashnet/resolve/main/dataset-resized.zip"],
         size=(192, 256), view="photo", same_bytes=False, licence="MIT (Gary Thung, Mindy Yang)",
         cite="Thung and Yang, Classification of Trash for Recyclability Status, Stanford CS 229, 2016"),
@@ -76,7 +78,8 @@ def read_manifest(
     "The committed manifest of `name`."
     head, *rows = gzip.decompress(manifest_path(name).read_bytes()).decode().splitlines()
     rows = [r.split("\t") for r in rows]
-    return json.loads(head[2:]), pd.DataFrame(rows, columns=["name", "part", "hash", "author"][:len(rows[0])]).set_index("name")
+    return json.loads(head[2:]), pd.DataFrame(rows, columns=["name", "part", "hash",
+                                                             "author"][:len(rows[0])]).set_index("name")
 
 # %% ../../nbs/00d_datasets.ipynb #53c123b1
 def apply_manifest(
@@ -90,18 +93,23 @@ def apply_manifest(
     stems = [n.rsplit(".", 1)[0] for n in table["names"]]
     missing, extra = known.index.difference(stems), pd.Index(stems).difference(known.index)
     if len(missing) or len(extra) or len(stems) != len(known):
-        first = f"{missing[0]} is missing" if len(missing) else f"{extra[0]} is not in it" if len(extra) else "a name occurs twice"
-        raise LightVisionError(f"these images are not the published {name}: {len(stems):,} against {len(known):,} in the manifest, and {first}; "
+        first = (f"{missing[0]} is missing" if len(missing) else f"{extra[0]} is not in it" if len(extra)
+                 else "a name occurs twice")
+        raise LightVisionError(f"these images are not the published {name}: {len(stems):,} against "
+                               f"{len(known):,} in the manifest, and {first}; "
                                "to use them as they are, pass folder:PATH")
     known = known.loc[stems]
     if archive == head["archive"] or SOURCES[name]["same_bytes"]:
         wrong = np.flatnonzero(known["hash"].to_numpy() != np.array(table["files"]))
         if len(wrong):
-            raise LightVisionError(f"{len(wrong):,} images of {name} differ from the manifest, the first is {table['names'][wrong[0]]}: "
-                                   "fetch the archive again, or pass folder:PATH to use the images as they are")
+            raise LightVisionError(f"{len(wrong):,} images of {name} differ from the manifest, the first is "
+                                   f"{table['names'][wrong[0]]}: "
+                                   "fetch the archive again, or pass folder:PATH to use the images as they "
+                                   "are")
     if split == "lightvision": return np.array([SPLITS.index(p) for p in known["part"]], np.uint8)
     if split in known: return np.array([SPLITS.index(p) for p in known[split]], np.uint8)
-    raise LightVisionError(f"{name} has no split {split!r}: it has lightvision" + (" and author" if "author" in known else " only"))
+    raise LightVisionError(f"{name} has no split {split!r}: it has lightvision"
+                           + (" and author" if "author" in known else " only"))
 
 # %% ../../nbs/00d_datasets.ipynb #dfaae758
 def data_folders(
@@ -125,7 +133,8 @@ def check_archive(
             with open(path, "rb") as f: write_atomic(memo, hashlib.file_digest(f, kind).hexdigest().encode())
         got = memo.read_text()
     if got != want:
-        raise LightVisionError(f"the {kind} checksum {got[:12]}... of {path} is not a known one ({want[:12]}...): it is truncated or changed; "
+        raise LightVisionError(f"the {kind} checksum {got[:12]}... of {path} is not a known one "
+                               f"({want[:12]}...): it is truncated or changed; "
                                f"delete it, or pass folder:{path} to use it as it is")
 
 # %% ../../nbs/00d_datasets.ipynb #3f623e56
@@ -139,9 +148,11 @@ def download(
     path = Path(path)
     part = path.with_name(path.name + ".part")
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "lightvision"} | ({"Range": f"bytes={have}-"} if have else {}))
+    request = urllib.request.Request(url, headers={"User-Agent": "lightvision"} | ({"Range": f"bytes={have}-"}
+                                                                                   if have else {}))
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as r, open(part, "ab" if r.status == 206 else "wb") as f:
+        with urllib.request.urlopen(request, timeout=timeout) as r, open(part, "ab" if r.status == 206
+                                                                         else "wb") as f:
             while block := r.read(1 << 20): f.write(block)
             short = r.length
     except urllib.error.HTTPError as e:
@@ -178,8 +189,10 @@ def find_archive(
                 download(url, here/file, source["files"][file])
                 return here/file
             except OSError as e: failures.append(f"{url}: {getattr(e, 'reason', e)}")
-    raise LightVisionError(f"{name} is not in {' or '.join(map(str, folders))} and could not be downloaded ({failures[0]}): "
-                           f"put {' or '.join(source['files'])} into one of these folders, or set LIGHTVISION_DATA")
+    raise LightVisionError(f"{name} is not in {' or '.join(map(str, folders))} and could not be downloaded "
+                           f"({failures[0]}): "
+                           f"put {' or '.join(source['files'])} into one of these folders, or set "
+                           "LIGHTVISION_DATA")
 
 # %% ../../nbs/00d_datasets.ipynb #4ee44f4c
 def list_tasks(
@@ -190,11 +203,14 @@ def list_tasks(
         head, known = read_manifest(name)
         here = any((f/file).is_file() for f in data_folders(root) for file in s["files"])
         splits = "lightvision, author" if "author" in known else "lightvision"
-        return dict(task=name, images=len(known), classes=known.index.str.split("/").str[0].nunique(), size=f"{s['size'][0]}x{s['size'][1]}",
+        return dict(task=name, images=len(known), classes=known.index.str.split("/").str[0].nunique(),
+                    size=f"{s['size'][0]}x{s['size'][1]}",
                     view=s["view"], splits=splits, here=here, licence=s["licence"], source=s["cite"])
     mini = landcover_mini()
-    rows = [dict(task="landcover-mini", images=len(mini), classes=mini.n_classes, size=f"{mini.size[0]}x{mini.size[1]}", view=mini.view,
-                 splits="lightvision", here=True, licence="as the package", source="drawn by the package (synthetic)")]
+    rows = [dict(task="landcover-mini", images=len(mini), classes=mini.n_classes,
+                 size=f"{mini.size[0]}x{mini.size[1]}", view=mini.view,
+                 splits="lightvision", here=True, licence="as the package",
+                 source="drawn by the package (synthetic)")]
     return pd.DataFrame(rows + [row(n, s) for n, s in SOURCES.items()]).set_index("task")
 
 # %% ../../nbs/00d_datasets.ipynb #2f97a04f
@@ -205,9 +221,11 @@ def task_name(
     name = str(name)
     if name == "landcover-mini" or name in SOURCES: return name
     if name.startswith("folder:"):
-        if not name[7:].strip(): raise LightVisionError("folder: names no folder; write folder:PATH, or just the path")
+        if not name[7:].strip():
+            raise LightVisionError("folder: names no folder; write folder:PATH, or just the path")
         return name
-    looks_so = "/" in name or "\\" in name or name in (".", "..") or name.startswith("~") or name.endswith(".zip")
+    looks_so = ("/" in name or "\\" in name or name in (".", "..") or name.startswith("~")
+                or name.endswith(".zip"))
     return f"folder:{name}" if looks_so or Path(name).is_dir() else name
 
 # %% ../../nbs/00d_datasets.ipynb #c001f2da
@@ -222,13 +240,16 @@ def get_task(
     size, name = as_size(size), task_name(name)
     if name.startswith("folder:"):
         if split != "lightvision":
-            raise LightVisionError(f"a folder has no split {split!r}: make train, val and test folders in it for a split of your own")
+            raise LightVisionError(f"a folder has no split {split!r}: make train, val and test folders in it "
+                                   "for a split of your own")
         return read_folder(name.removeprefix("folder:"), size, skip_bad)
     known = ["landcover-mini", *SOURCES]
     if name not in known:
-        raise LightVisionError(f"unknown task {name!r} ({suggest(name.lower(), known)}); for images of your own use folder:PATH")
+        raise LightVisionError(f"unknown task {name!r} ({suggest(name.lower(), known)}); for images of your "
+                               "own use folder:PATH")
     if name == "landcover-mini":
-        if split != "lightvision": raise LightVisionError(f"{name} has no split {split!r}: it has lightvision only")
+        if split != "lightvision":
+            raise LightVisionError(f"{name} has no split {split!r}: it has lightvision only")
         return landcover_mini(size)
     archive = find_archive(name, root)
     images, table = cached(archive, size or SOURCES[name]["size"])

@@ -135,7 +135,7 @@ def is_other(
 def find_items(
     paths: list,          # relative paths, as `list_files` gives them
     strict: bool = False, # also take files without an image's extension, so that they are named as unreadable
-) -> pd.DataFrame: # one row an image, sorted by name: name, class, part (its split; "" if none is named), path
+) -> pd.DataFrame: # a row an image, sorted by name: name, class, part (its split; "" if none is named), path
     "Find the class folders among `paths`; half a split of the user's own raises `LightVisionError`."
     parts = {p: PurePosixPath(p).parts for p in paths if not is_other(p)}
     suffixed = {p for p in parts if PurePosixPath(p).suffix.lower() in EXTENSIONS}
@@ -269,11 +269,12 @@ def _check_room(folder, n, size):
     need, free = n * 3 * size[0] * size[1], shutil.disk_usage(folder).free
     if need > free:
         raise LightVisionError(f"{n:,} images of {size[0]}x{size[1]} need {need / 1e9:.1f} GB in the cache, "
-                               f"{free / 1e9:.1f} GB are free: pass a smaller size=, or set LIGHTVISION_CACHE "
+                               f"{free / 1e9:.1f} GB are free: pass a smaller size=, or set "
+                               "LIGHTVISION_CACHE "
                                "to another disk")
 
 def _decode_into(file, read, paths, size, pool):
-    "Decode images into an .npy file; returns kept positions, unreadable files, (pixel hash, file hash, sums)."
+    "Decode images into an .npy file; returns kept positions, unreadable files, (pixel hash, file hash, sums)"
     images = np.lib.format.open_memmap(file, "w+", np.uint8, (len(paths), 3, *size))
     kept, bad, about = [], {}, []
     def one(data):
@@ -399,7 +400,7 @@ def check_classes(
 
 # %% ../../nbs/00c_folders.ipynb #99e1ffe3
 def _warn_of(task, others):
-    "Warn once about each thing that the user should know about a folder; `others` are files that are no images."
+    "Warn once about each thing that the user should know about a folder; `others` are no images"
     told = []
     if others:
         what = "file that is no image by its name was" if len(others) == 1 else \
@@ -409,9 +410,11 @@ def _warn_of(task, others):
     few = tests.index[tests == 1]
     if len(few):
         which = f"class {few[0]}" if len(few) == 1 else f"{len(few)} classes, such as {few[0]}"
-        told.append(f"the test split has a single image of {which}: its accuracy there can only be 0 or 100 %; "
+        told.append(f"the test split has a single image of {which}: its accuracy there can only be 0 or 100 "
+                    "%; "
                     "add images")
-    if task.skipped: told.append(f"{len(task.skipped)} unreadable files left out, the first is {task.skipped[0]}")
+    if task.skipped:
+        told.append(f"{len(task.skipped)} unreadable files left out, the first is {task.skipped[0]}")
     leaks = task.leaks()
     if leaks:
         told.append(f"{len(leaks)} groups of identical images lie in more than one split, "
@@ -420,14 +423,17 @@ def _warn_of(task, others):
 
 # %% ../../nbs/00c_folders.ipynb #7c8378c6
 def read_folder(
-    path,                   # a folder (or a .zip) with one folder per class, or with train/val/test folders of those
+    # a folder (or a .zip) with one folder per class, or with train/val/test folders of those
+    path,
     size=None,              # pixels, or (H, W); None: the images' own size if they agree, else 64
-    skip_bad: bool = False, # leave out files that are no readable image, instead of raising `LightVisionError`
+    # leave out files that are no readable image, instead of raising `LightVisionError`
+    skip_bad: bool = False,
     view: str = "photo",    # "satellite" if the images have no up and down
 ) -> Task:
     "The images in a folder as a Task; what makes no task raises `LightVisionError`."
     if not str(path).strip():
-        raise LightVisionError("the path names no folder: give the folder that holds one folder of images per class")
+        raise LightVisionError("the path names no folder: give the folder that holds one folder of images "
+                               "per class")
     path = Path(path).expanduser()
     if not path.exists():
         raise LightVisionError(f"the folder {path} does not exist: "

@@ -47,7 +47,8 @@ def clouds(
 # %% ../../nbs/00b_landcover.ipynb #56970b9f
 Y, X = np.mgrid[:SIDE, :SIDE]
 GROUNDS = np.array([[96, 122, 70], [138, 130, 84], [124, 104, 82]]) # green, straw, soil
-TURNS = np.array([[64, 0], [59, 24], [45, 45], [24, 59], [0, 64], [-24, 59], [-45, 45], [-59, 24]]) # 64 (cos, sin) of eight directions
+# 64 (cos, sin) of eight directions
+TURNS = np.array([[64, 0], [59, 24], [45, 45], [24, 59], [0, 64], [-24, 59], [-45, 45], [-59, 24]])
 
 # %% ../../nbs/00b_landcover.ipynb #d911889d
 def _per_image(values): return values[:, None, None] # one number an image, ready to meet [n, SIDE, SIDE]
@@ -103,13 +104,15 @@ def _boxes(roll, n, k, low, high):
     "`k` rectangles an image, with sides from `low` to `high` pixels."
     mask = np.zeros((n, SIDE, SIDE), bool)
     for _ in range(k):
-        y, x, h, w = (_between(roll, n, a, b) for a, b in ((-2, SIDE - 1), (-2, SIDE - 1), (low, high), (low, high)))
+        y, x, h, w = (_between(roll, n, a, b)
+                      for a, b in ((-2, SIDE - 1), (-2, SIDE - 1), (low, high), (low, high)))
         mask |= (Y >= y) & (Y < y + h) & (X >= x) & (X < x + w)
     return mask
 
 # %% ../../nbs/00b_landcover.ipynb #8eb7fa47
 def _village(roll, n): return clouds(roll, n, 4) // 5, _boxes(roll, n, 14, 2, 6), [182, 146, 126]
-def _industry(roll, n): return clouds(roll, n, 4) // 5, _boxes(roll, n, 4, 4, 13) | _boxes(roll, n, 3, 2, 5), [174, 172, 174]
+def _industry(roll, n):
+    return clouds(roll, n, 4) // 5, _boxes(roll, n, 4, 4, 13) | _boxes(roll, n, 3, 2, 5), [174, 172, 174]
 
 # %% ../../nbs/00b_landcover.ipynb #71852fc4
 def _winding(roll, n, low, high):
@@ -117,20 +120,31 @@ def _winding(roll, n, low, high):
     bend = clouds(roll, n, 8)[:, :, :1] * _between(roll, n, low, high) # one value a row
     centre = _between(roll, n, 64 * 6, 64 * (SIDE - 6)) + (Y - SIDE // 2) * _between(roll, n, -40, 41)
     return np.abs(64 * X - centre - bend // 2) < 32 * _between(roll, n, 2, 6)
-def _road(roll, n): return clouds(roll, n, 8) // 6 + clouds(roll, n, 4) // 10, _winding(roll, n, 0, 3), [136, 130, 126]
-def _river(roll, n): return clouds(roll, n, 8) // 6 + clouds(roll, n, 4) // 10, _winding(roll, n, 2, 9), [80, 102, 122]
+def _road(roll, n):
+    return clouds(roll, n, 8) // 6 + clouds(roll, n, 4) // 10, _winding(roll, n, 0, 3), [136, 130, 126]
+def _river(roll, n):
+    return clouds(roll, n, 8) // 6 + clouds(roll, n, 4) // 10, _winding(roll, n, 2, 9), [80, 102, 122]
 
 # %% ../../nbs/00b_landcover.ipynb #34a8c075
-def _lake(roll, n): return clouds(roll, n, 8) // 6, clouds(roll, n, 32) + clouds(roll, n, 16) // 2 < _between(roll, n, 10, 70), [52, 80, 106]
-def _wetland(roll, n): return clouds(roll, n, 8) // 6, clouds(roll, n, 16) // 2 + clouds(roll, n, 8) < _between(roll, n, 0, 45), [64, 88, 94]
+def _lake(roll, n):
+    ground = clouds(roll, n, 8) // 6
+    mask = clouds(roll, n, 32) + clouds(roll, n, 16) // 2 < _between(roll, n, 10, 70)
+    return ground, mask, [52, 80, 106]
+def _wetland(roll, n):
+    ground = clouds(roll, n, 8) // 6
+    mask = clouds(roll, n, 16) // 2 + clouds(roll, n, 8) < _between(roll, n, 0, 45)
+    return ground, mask, [64, 88, 94]
 
 # %% ../../nbs/00b_landcover.ipynb #79fccd7b
-PAINTERS = dict(crops=_crops, forest=_forest, industry=_industry, lake=_lake, orchard=_orchard, pasture=_pasture,
+PAINTERS = dict(crops=_crops, forest=_forest, industry=_industry, lake=_lake, orchard=_orchard,
+                pasture=_pasture,
                 river=_river, road=_road, village=_village, wetland=_wetland)
 
 # %% ../../nbs/00b_landcover.ipynb #7fa3d945
-LIKES = dict(crops=[0, 1, 1, 2], forest=[0, 0, 0, 2], industry=[0, 1, 2, 2], lake=[0, 0, 1, 2], orchard=[0, 1, 1, 2], pasture=[0, 0, 0, 1],
-             river=[0, 0, 1, 2], road=[0, 0, 1, 2], village=[0, 0, 1, 2], wetland=[0, 0, 0, 1]) # grounds, one of four drawn at random
+LIKES = dict(crops=[0, 1, 1, 2], forest=[0, 0, 0, 2], industry=[0, 1, 2, 2], lake=[0, 0, 1, 2],
+             orchard=[0, 1, 1, 2], pasture=[0, 0, 0, 1],
+             # grounds, one of four drawn at random
+             river=[0, 0, 1, 2], road=[0, 0, 1, 2], village=[0, 0, 1, 2], wetland=[0, 0, 0, 1])
 
 # %% ../../nbs/00b_landcover.ipynb #cbcf96c7
 def draw_class(
@@ -144,7 +158,8 @@ def draw_class(
     ground = GROUNDS[np.array(LIKES[name])[roll(0, 4, n)]] + roll(-10, 11, n, 3)
     image = ground[:, :, None, None] + relief[:, None]
     if mask is not None:
-        thing = (colour + roll(-14, 15, n, 1) + roll(-8, 9, n, 3))[:, :, None, None] + clouds(roll, n, 4)[:, None] // 8
+        shade = (colour + roll(-14, 15, n, 1) + roll(-8, 9, n, 3))[:, :, None, None]
+        thing = shade + clouds(roll, n, 4)[:, None] // 8
         image = np.where(mask[:, None], thing, image)
     light, haze = roll(84, 117, n), roll(66, 101, n)
     image = image * light[:, None, None, None] // 100
@@ -166,7 +181,8 @@ def draw_landcover(
     classes = [c for c in PAINTERS for _ in range(per_class)]
     names = [f"{c}/{c}{i % per_class:03d}.png" for i, c in enumerate(classes)]
     hashes = [hash_of(x.tobytes().hex()) for x in images]
-    return images, dict(names=names, classes=classes, files=hashes, pixels=hashes, size=[SIDE, SIDE], splits=[""] * len(names))
+    return images, dict(names=names, classes=classes, files=hashes, pixels=hashes, size=[SIDE, SIDE],
+                        splits=[""] * len(names))
 
 # %% ../../nbs/00b_landcover.ipynb #4671b7bb
 @cache
@@ -177,7 +193,8 @@ def landcover_mini(
     images, table = draw_landcover()
     splits = split_table(table)
     if size and size != (SIDE, SIDE):
-        fit = lambda x: np.asarray(ImageOps.fit(Image.fromarray(x.transpose(1, 2, 0)), size[::-1], Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+        fit = lambda x: np.asarray(ImageOps.fit(Image.fromarray(x.transpose(1, 2, 0)), size[::-1],
+                                                Image.Resampling.BICUBIC)).transpose(2, 0, 1)
         images = np.stack([fit(x) for x in images])
     table["sums"] = pixel_sums(images)
     return make_task("landcover-mini", images, table, splits, view="satellite", synthetic=True)

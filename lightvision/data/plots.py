@@ -13,62 +13,61 @@ import torch
 from .task import SPLITS, Task
 
 # %% ../../nbs/00f_plots.ipynb #fcbac3bc
-def title_of(
-    task: Task,
-    what: str, # what the figure shows
-) -> str:
+def title_of(task: Task, # any
+             what: str, # what the figure shows
+            ) -> str:
     "A figure's title; synthetic data is called synthetic."
     return f"{task.name}{' (synthetic)' if task.synthetic else ''}: {what}"
 
 # %% ../../nbs/00f_plots.ipynb #6b282cad
-def plot_balance(
-    task: Task,
-) -> plt.Axes:
+def plot_balance(task: Task, # any
+                ) -> plt.Axes:
     "Images of each class, stacked by part."
     counts, left = task.counts(), 0
     fig, ax = plt.subplots(figsize=(6, 0.8 + 0.19 * len(counts)), dpi=72)
     for split, colour in zip(SPLITS, sns.color_palette("colorblind")):
         ax.barh(counts.index, counts[split], left=left, label=split, color=colour)
         left = left + counts[split].to_numpy()
-    ax.invert_yaxis(); ax.set_xlabel("images"); ax.set_ylabel("class"); ax.set_title(title_of(task, "images of each class"), fontsize=9)
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, .5), frameon=False); ax.tick_params(labelsize=8)
+    ax.invert_yaxis()
+    ax.set_xlabel("images")
+    ax.set_ylabel("class"); ax.set_title(title_of(task, "images of each class"), fontsize=9)
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, .5), frameon=False)
+    ax.tick_params(labelsize=8)
     sns.despine(fig); fig.tight_layout()
     return ax
 
 # %% ../../nbs/00f_plots.ipynb #b1a96ddd
-def picture_rows(
-    rows: list,       # of uint8 tensors [n, 3, H, W]
-    names: list,      # one a row
-    title: str,
-    height: float = 0.62, # of a row, in inches
-) -> plt.Figure:
+def picture_rows(rows: list, # of uint8 tensors [n, 3, H, W]
+                 names: list, # one a row
+                 title: str, # above the figure
+                 height: float = 0.62, # of a row, in inches
+                ) -> plt.Figure:
     "Rows of images, each row with its name; one image a row, so that the figure stays small."
     h, w = rows[0].shape[-2:]
     width, tall = 1.4 + height * max(len(r) for r in rows) * w / h, .35 + height * len(rows)
     fig, axes = plt.subplots(len(rows), 1, figsize=(width, tall), dpi=72, squeeze=False)
     for ax, row, name in zip(axes[:, 0], rows, names):
         ax.imshow(np.concatenate(list(row.permute(0, 2, 3, 1).numpy()), 1), interpolation="nearest")
-        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8); ax.set_xticks([]); ax.set_yticks([])
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        ax.set_xticks([]); ax.set_yticks([])
         for side in ax.spines.values(): side.set_visible(False)
     fig.suptitle(title, fontsize=9, y=1 - .05 / tall, va="top")
     fig.tight_layout(pad=.2, rect=(0, 0, 1, 1 - .24 / tall))
     return fig
 
 # %% ../../nbs/00f_plots.ipynb #f05a29dc
-def plot_examples(
-    task: Task,
-    n: int = 8,           # images of each class
-    classes: list = None, # None: all of them
-) -> plt.Figure:
+def plot_examples(task: Task, # its train split is shown
+                  n: int = 8, # images of each class
+                  classes: list = None, # None: all of them
+                 ) -> plt.Figure:
     "The first training images of each class."
     few, classes = task.few("train", n), classes or task.classes
     rows = [few.images[few.labels == task.classes.index(c)] for c in classes]
     return picture_rows(rows, classes, title_of(task, "training images"))
 
 # %% ../../nbs/00f_plots.ipynb #e161c523
-def mean_images(
-    task: Task,
-) -> torch.Tensor: # uint8 [n_classes, 3, H, W]
+def mean_images(task: Task, # its train split is read
+               ) -> torch.Tensor: # uint8 [n_classes, 3, H, W]
     "The mean of each class's training images."
     train = task.indices("train")
     def mean(c):
@@ -77,15 +76,15 @@ def mean_images(
     return torch.stack([mean(c) for c in range(task.n_classes)]).round().to(torch.uint8)
 
 # %% ../../nbs/00f_plots.ipynb #5ce45b9e
-def plot_means(
-    task: Task,
-    columns: int = 6, # images in a row
-) -> plt.Figure:
+def plot_means(task: Task, # its train split is read
+               columns: int = 6, # images in a row
+              ) -> plt.Figure:
     "The mean training image of each class."
     means = mean_images(task)
     h, w = task.size
     n = -(-task.n_classes // columns)
-    fig, axes = plt.subplots(n, columns, figsize=(1.1 * columns, n * (.25 + 1.0 * h / w) + .3), dpi=72, squeeze=False)
+    fig, axes = plt.subplots(n, columns, figsize=(1.1 * columns, n * (.25 + 1.0 * h / w) + .3), dpi=72,
+                             squeeze=False)
     for ax in axes.flat: ax.set_axis_off()
     for ax, image, name in zip(axes.flat, means, task.classes):
         ax.imshow(image.permute(1, 2, 0), interpolation="nearest"); ax.set_title(name, fontsize=7, pad=2)
@@ -93,12 +92,13 @@ def plot_means(
     return fig
 
 # %% ../../nbs/00f_plots.ipynb #87dcc1f0
-def plot_duplicates(
-    task: Task,
-): # a Figure, or None if there are no duplicates
+def plot_duplicates(task: Task, # with `duplicates`
+                   ): # a Figure, or None if there are no duplicates
     "Each group of identical images, with names and parts."
     where = {n: i for i, n in enumerate(task.names)}
     rows = [[where[n] for n in g] for g in task.duplicates]
     label = lambda i: f"{task.names[i]} ({SPLITS[task.splits[i]]})"
     names = ["\n".join(map(label, r)) for r in rows]
-    if rows: return picture_rows([task.images[r] for r in rows], names, title_of(task, f"identical images, split {task.split!r}"), 1.1)
+    if rows:
+        return picture_rows([task.images[r] for r in rows], names,
+                            title_of(task, f"identical images, split {task.split!r}"), 1.1)

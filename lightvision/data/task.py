@@ -37,15 +37,18 @@ class Task:
     view: str = "satellite"        # or "photo": decides which augmentations keep the label
     synthetic: bool = False        # drawn by a program: said wherever a figure of it appears
     duplicates: list = field(default_factory=list) # groups of names with identical pixels
-    skipped: list = field(default_factory=list)    # files left out because they could not be read (only with `skip_bad`)
-    sums: np.ndarray = None        # int64 [N, 2, 3] from `pixel_sums`, kept with the cache; None: taken from the images when asked for
+    # files left out because they could not be read (only with `skip_bad`)
+    skipped: list = field(default_factory=list)
+    # int64 [N, 2, 3] from `pixel_sums`, kept with the cache; None: taken from the images when asked for
+    sums: np.ndarray = None
 
     def __len__(self): return len(self.names)
     def __repr__(self):
         n = "/".join(f"{(self.splits == i).sum():,}" for i in range(len(SPLITS)))
         kind = "synthetic images" if self.synthetic else "images"
         h, w = self.size
-        return f"Task {self.name}: {len(self):,} {kind} of {h}x{w}, {self.n_classes} classes, {n} train/val/test, data {self.data_hash[:8]}"
+        return (f"Task {self.name}: {len(self):,} {kind} of {h}x{w}, {self.n_classes} classes, {n} "
+                f"train/val/test, data {self.data_hash[:8]}")
 
     @property
     def size(self): return tuple(self.images.shape[-2:])
@@ -83,7 +86,8 @@ def pixel_sums(
 def stats(self:Task) -> tuple: # (mean, std): two lists of three floats, for pixels scaled to [0, 1]
     "Mean and standard deviation of each channel over the training images."
     train = self.indices("train")
-    sums = sum(pixel_sums(self.images[i]).sum(0) for i in train.split(256)) if self.sums is None else self.sums[train.numpy()].sum(0)
+    sums = sum(pixel_sums(self.images[i]).sum(0)
+               for i in train.split(256)) if self.sums is None else self.sums[train.numpy()].sum(0)
     mean, square = sums / max(len(train) * self.size[0] * self.size[1], 1)
     return (mean / 255).tolist(), (np.sqrt(square - mean**2) / 255).tolist()
 
@@ -103,7 +107,8 @@ def few(self:Task,
     names, idx = [self.names[i] for i in idx], torch.tensor(idx, dtype=torch.int64)
     kept = set(names)
     groups = [g for g in ([n for n in group if n in kept] for group in self.duplicates) if len(g) > 1]
-    return replace(self, images=self.images[idx], labels=self.labels[idx], splits=self.splits[idx], names=names, duplicates=groups,
+    return replace(self, images=self.images[idx], labels=self.labels[idx], splits=self.splits[idx],
+                   names=names, duplicates=groups,
                    sums=None if self.sums is None else self.sums[idx.numpy()],
                    data_hash=hash_of(self.data_hash, *names), split_hash=split_hash(names, self.splits[idx]))
 
@@ -112,7 +117,7 @@ def split_hash(
     names: list, # "<Class>/<file>" of each item
     splits,       # index into `SPLITS` of each item
 ) -> str: # 16 hex digits
-    "What a split is known by. Extensions are left out: the same image may come as .tif from one source and .jpg from another."
+    "What a split is known by, without extensions: one image may come as .tif here and as .jpg there"
     return hash_of(*(f"{n.rsplit('.', 1)[0]}\t{int(p)}" for n, p in zip(names, splits)))
 
 # %% ../../nbs/00a_task.ipynb #0f942a85
@@ -197,7 +202,10 @@ def make_task(
     labels = np.array([classes.index(c) for c in table["classes"]], np.int64)
     splits = np.asarray(splits, np.uint8)
     size = tuple(images.shape[-2:])
-    return Task(name, torch.from_numpy(images), torch.from_numpy(labels), classes, table["names"], torch.from_numpy(splits),
-                data_hash=hash_of(size, *(f"{n}\t{l}\t{h}" for n, l, h in zip(table["names"], labels, table["files"]))),
-                split_hash=split_hash(table["names"], splits), duplicates=duplicate_groups(table["names"], table["pixels"]),
+    return Task(name, torch.from_numpy(images), torch.from_numpy(labels), classes, table["names"],
+                torch.from_numpy(splits),
+                data_hash=hash_of(size, *(f"{n}\t{l}\t{h}"
+                                          for n, l, h in zip(table["names"], labels, table["files"]))),
+                split_hash=split_hash(table["names"], splits),
+                duplicates=duplicate_groups(table["names"], table["pixels"]),
                 skipped=table.get("skipped", []), sums=table.get("sums"), **settings)

@@ -21,15 +21,18 @@ from .export import (WRITERS, IntegerLayer, QuantDequant, deploy_form, precision
                                        traced)
 
 # %% ../../nbs/08b_converters.ipynb #5869ee5f
-def installed(module: str) -> bool:
+def installed(module: str, # name of a package
+             ) -> bool:
     "Whether a module could be imported"
     try: return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError: return False
 
-def one_reader_each(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram: # the same, changed in place
+def one_reader_each(program: torch.export.ExportedProgram, # it is changed
+                   ) -> torch.export.ExportedProgram: # the same
     "Give every reader of a quantized tensor a dequantize of its own"
     graph = program.graph
-    for node in [n for n in graph.nodes if n.target == torch.ops.quantized_decomposed.dequantize_per_tensor.default]:
+    for node in [n for n in graph.nodes
+                 if n.target == torch.ops.quantized_decomposed.dequantize_per_tensor.default]:
         for reader in [r for r in node.users if r.op != "output"][1:]:
             with graph.inserting_after(node): reader.replace_input_with(node, graph.node_copy(node))
     program.graph_module.recompile()
@@ -37,7 +40,8 @@ def one_reader_each(program: torch.export.ExportedProgram) -> torch.export.Expor
 
 def check_executorch():
     "Refuse what needs ExecuTorch where it is not installed"
-    if not installed("executorch"): raise LightVisionError("writing .pte needs ExecuTorch: pip install \"lightvision[export]\"")
+    if not installed("executorch"):
+        raise LightVisionError("writing .pte needs ExecuTorch: pip install \"lightvision[export]\"")
 
 def write_pte(model: nn.Module, # what `traced` takes
               size: tuple, # (height, width) in pixels
@@ -47,7 +51,8 @@ def write_pte(model: nn.Module, # what `traced` takes
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
     program = one_reader_each(traced(model, size, batch=1))
-    with quiet(): lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    with quiet():
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
     Path(path).write_bytes(lowered.buffer)
 
 def to_pte(model: nn.Module, # a classifier, float or quantized
@@ -60,7 +65,13 @@ def to_pte(model: nn.Module, # a classifier, float or quantized
 WRITERS[".pte"] = to_pte
 
 # %% ../../nbs/08b_converters.ipynb #96be1e88
-def litert_job(source, target, height, width, precision, images=None):
+def litert_job(source, # what torch.export saved
+               target, # where the .tflite goes
+               height, # of the images, pixels
+               width, # of the images, pixels
+               precision, # "fp32" or "int8"
+               images=None, # calibration images (.npy), for LiteRT's own quantizer
+              ):
     "What runs in the converter's environment; with images, LiteRT quantizes the float program itself"
     import os, warnings
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -69,7 +80,8 @@ def litert_job(source, target, height, width, precision, images=None):
     from torch.ao.quantization.fx import _decomposed # registers the operators that the program uses
     from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
     from litert_torch.quantize.quant_config import QuantConfig
-    quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False))
+    quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True,
+                                                                             is_dynamic=False))
     config = QuantConfig(pt2e_quantizer=quantizer) if images or precision != "fp32" else None
     image, program = torch.rand(1, 3, int(height), int(width)), torch.export.load(source).module()
     if images:
@@ -81,7 +93,7 @@ def litert_job(source, target, height, width, precision, images=None):
     litert_torch.convert(program, (image,), quant_config=config).export(target)
 
 def litert_python() -> str: # None: there is none
-    "The Python that has LiteRT's converter: this one, $LIGHTVISION_LITERT, or that of .venv-litert beside the package or here"
+    "The Python that has LiteRT's converter: this one, $LIGHTVISION_LITERT, or that of .venv-litert"
     if installed("litert_torch"): return sys.executable
     folders = package_folder().parent, Path.cwd(), Path.cwd().parent
     places = [os.environ.get("LIGHTVISION_LITERT"), *(f/".venv-litert"/"bin"/"python" for f in folders)]
@@ -89,24 +101,30 @@ def litert_python() -> str: # None: there is none
 
 def to_tflite(model: nn.Module, # a classifier, float or quantized
               path: Path, # ends in .tflite
-              images=None, # float32 [N, 3, H, W] in [0, 1]: LiteRT quantizes a float model itself, calibrated on these
+              # float32 [N, 3, H, W] in [0, 1]: LiteRT quantizes a float model itself, calibrated on these
+              images=None,
              ) -> None:
     "Write a classifier for LiteRT"
     python = litert_python()
-    if not python: raise LightVisionError("writing .tflite needs LiteRT's converter in an environment of its own: run make converters")
+    if not python:
+        raise LightVisionError("writing .tflite needs LiteRT's converter in an environment of its own: run "
+                               "make converters")
     size = model.config["image_size"]
     program = traced(deploy_form(model, fold=False), size, batch=1)
     program.example_inputs = None # they would be stored as a pickle
     with tempfile.TemporaryDirectory() as folder:
         torch.export.save(program, source := f"{folder}/model.pt2")
         arguments = [source, str(path), *map(str, size), precision_of(model)]
-        if images is not None: np.save(f"{folder}/images.npy", images); arguments.append(f"{folder}/images.npy")
+        if images is not None:
+            np.save(f"{folder}/images.npy", images); arguments.append(f"{folder}/images.npy")
         code = inspect.getsource(litert_job) + "\nimport sys; litert_job(*sys.argv[1:])"
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-        job = subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True, env=environment)
+        job = subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True,
+                             env=environment)
     if job.returncode:
         reason = ([line for line in job.stderr.splitlines() if line.strip()] or ["no message"])[-1][:200]
-        raise LightVisionError(f"LiteRT's converter failed ({reason}): export to .onnx instead, or report the network")
+        raise LightVisionError(f"LiteRT's converter failed ({reason}): export to .onnx instead, or report "
+                               "the network")
 
 WRITERS[".tflite"] = to_tflite
 
@@ -140,7 +158,8 @@ def to_ptl(model: nn.Module, # a classifier, float or quantized
         elif isinstance(module, IntegerLayer): legacy.set_submodule(name, LegacyLayer(module))
     with quiet(), torch.no_grad():
         script = torch.jit.trace(legacy, torch.rand(1, 3, *model.config["image_size"]), check_trace=False)
-        if precision_of(model) == "fp32": script = torch.jit.freeze(script) # it would turn integer weights into floats
+        # it would turn integer weights into floats
+        if precision_of(model) == "fp32": script = torch.jit.freeze(script)
         script._save_for_lite_interpreter(str(path))
 
 WRITERS[".ptl"] = to_ptl

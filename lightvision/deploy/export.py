@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['WRITERS', 'QuantDequant', 'IntegerLayer', 'deploy_form', 'precision_of', 'quiet', 'traced', 'onnx_program',
            'unsigned_activations', 'padding_inside', 'pack_weights', 'to_onnx', 'kernels', 'Artifact', 'parity_table',
-           'run_logits', 'compare', 'drift', 'rounding_of', 'reason_to_refuse', 'stored_forms', 'altered_weights',
-           'export']
+           'run_logits', 'compare', 'drift', 'reason_to_refuse', 'stored_forms', 'altered_weights', 'export']
 
 # %% ../../nbs/08a_export.ipynb #e8e00196
 import contextlib, copy, logging, os, tempfile, warnings
@@ -38,7 +37,8 @@ class QuantDequant(nn.Module):
         super().__init__()
         zero, levels = int(quantizer.zero_point), 2**quantizer.bits - 1
         self.grid = float(quantizer.scale), zero - 128, -128, 127, torch.int8
-        self.limits = None if levels == 255 else (-zero*self.grid[0], (levels - zero)*self.grid[0]) # the operators know eight bits only
+        # the operators know eight bits only
+        self.limits = None if levels == 255 else (-zero*self.grid[0], (levels - zero)*self.grid[0])
 
     def forward(self, x):
         if self.limits: x = x.clamp(*self.limits)
@@ -49,14 +49,17 @@ class IntegerLayer(nn.Module):
     "A quantized convolution or linear layer, with integer weights"
     def __init__(self, layer: nn.Module, # QConv2d or QLinear
                  step: float, # scale of its input
-                 fold: bool = True): # True: store integers; False: store floats on the grid, and quantize them in the graph
+                 # True: store integers; False: store floats on the grid, and quantize them in the graph
+                 fold: bool = True):
         super().__init__()
         integers, scale = layer.integers()
         wide = lambda scale: scale.view(-1, *[1]*(integers.ndim - 1))
         self.fold, self.bias = fold, layer.bias
-        self.conv = None if isinstance(layer, nn.Linear) else (layer.stride, layer.padding, layer.dilation, layer.groups)
+        self.conv = None if isinstance(layer, nn.Linear) else (layer.stride, layer.padding, layer.dilation,
+                                                               layer.groups)
         if self.bias is not None and (least := self.bias.abs()/(2**30*step)).gt(scale).any():
-            integers, scale = (integers*wide(scale/torch.maximum(scale, least))).round().to(torch.int8), torch.maximum(scale, least)
+            integers, scale = ((integers*wide(scale/torch.maximum(scale, least))).round().to(torch.int8),
+                               torch.maximum(scale, least))
         self.register_buffer("weight", integers if fold else integers*wide(scale))
         self.register_buffer("scale", scale)
         self.register_buffer("zero", torch.zeros(len(scale), dtype=torch.int64))
@@ -76,7 +79,8 @@ def deploy_form(model: nn.Module, # a classifier, float or quantized
     scales = input_scales(model) if precision_of(model) != "fp32" else {}
     for name, module in list(model.net.named_modules()):
         if isinstance(module, Quantizer): model.net.set_submodule(name, QuantDequant(module))
-        elif f"net.{name}" in scales: model.net.set_submodule(name, IntegerLayer(module, scales[f"net.{name}"], fold))
+        elif f"net.{name}" in scales:
+            model.net.set_submodule(name, IntegerLayer(module, scales[f"net.{name}"], fold))
     return model.to(memory_format=torch.contiguous_format) # converters think in N, C, H, W
 
 def precision_of(model: nn.Module) -> str: # "fp32", "int8", "int4" or "int2"
@@ -99,14 +103,19 @@ def traced(model: nn.Module, # a classifier, or its `deploy_form`
           ) -> torch.export.ExportedProgram:
     "The computation as a graph of operators"
     shapes = None if batch else ({0: torch.export.Dim("batch", min=1, max=2**16)},)
-    with quiet(): return torch.export.export(model, (torch.rand(batch or 2, 3, *size),), dynamic_shapes=shapes)
+    with quiet():
+        return torch.export.export(model, (torch.rand(batch or 2, 3, *size),), dynamic_shapes=shapes)
 
 def onnx_program(model: nn.Module) -> onnx.ModelProto: # a classifier
     "A classifier as an ONNX graph, quantized as the model is"
     program = traced(deploy_form(model), model.config["image_size"])
-    with quiet(): proto = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["image"], output_names=["logits"]).model_proto
-    for value in (*proto.graph.input, *proto.graph.output): value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for node in proto.graph.node: del node.metadata_props[:] # where in our source a node came from: of no use to others, and large
+    with quiet():
+        proto = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["image"],
+                                  output_names=["logits"]).model_proto
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    # where in our source a node came from: of no use to others, and large
+    for node in proto.graph.node: del node.metadata_props[:]
     return proto
 
 # %% ../../nbs/08a_export.ipynb #2981b1b9
@@ -139,20 +148,30 @@ def padding_inside(proto: onnx.ModelProto) -> onnx.ModelProto: # the same, chang
     maker = {name: node for node in graph.node for name in node.output}
     for conv in [n for n in graph.node if n.op_type == "Conv"]:
         chain = [maker.get(conv.input[0])] # Pad, Quantize, Dequantize, Conv: all on one grid
-        while chain[-1] is not None and chain[-1].op_type in ("QuantizeLinear", "DequantizeLinear"): chain.append(maker.get(chain[-1].input[0]))
+        while chain[-1] is not None and chain[-1].op_type in ("QuantizeLinear", "DequantizeLinear"):
+            chain.append(maker.get(chain[-1].input[0]))
         pad = chain[-1]
-        if pad is None or pad.op_type != "Pad" or pad.input[0] not in maker or maker[pad.input[0]].input[1:] != chain[0].input[1:]: continue
-        if len(pad.input) > 2 and pad.input[2] and numpy_helper.to_array(constants[pad.input[2]]).any(): continue # not padded with zeros
-        own = next((a for a in conv.attribute if a.name == "pads"), None) or conv.attribute.add(name="pads", type=onnx.AttributeProto.INTS, ints=[0]*4)
-        own.ints[:] = [int(a + b) for a, b in zip(own.ints, numpy_helper.to_array(constants[pad.input[1]]).reshape(2, 4)[:, 2:].flatten())]
+        read = maker.get(pad.input[0]) if pad is not None and pad.op_type == "Pad" else None
+        if read is None or read.input[1:] != chain[0].input[1:]:
+            continue
+        # not padded with zeros
+        if len(pad.input) > 2 and pad.input[2] and numpy_helper.to_array(constants[pad.input[2]]).any():
+            continue
+        own = next((a for a in conv.attribute if a.name == "pads"),
+                   None) or conv.attribute.add(name="pads", type=onnx.AttributeProto.INTS, ints=[0]*4)
+        outside = numpy_helper.to_array(constants[pad.input[1]]).reshape(2, 4)[:, 2:].flatten()
+        own.ints[:] = [int(a + b) for a, b in zip(own.ints, outside)]
         conv.input[0] = pad.input[0]
-    while dead := [n for n in graph.node if not {*n.output} & ({o.name for o in graph.output} | {i for m in graph.node for i in m.input})]:
+    while dead := [n for n in graph.node
+                   if not {*n.output} & ({o.name for o in graph.output} | {i for m in graph.node
+                                                                           for i in m.input})]:
         for node in dead: graph.node.remove(node)
     _tidy(graph)
     return proto
 
 # %% ../../nbs/08a_export.ipynb #84c0127a
-_LOW = {2: (-2, 1, TensorProto.INT2, 25, 13), 4: (-8, 7, TensorProto.INT4, 21, 10)} # bits: lowest, highest, type, first opset and format version that have it
+# bits: lowest, highest, type, first opset and format version that have it
+_LOW = {2: (-2, 1, TensorProto.INT2, 25, 13), 4: (-8, 7, TensorProto.INT4, 21, 10)}
 
 def pack_weights(proto: onnx.ModelProto) -> onnx.ModelProto: # the same, changed in place
     "Weights that fit into 2 or 4 bits take no more than that in the file"
@@ -160,13 +179,17 @@ def pack_weights(proto: onnx.ModelProto) -> onnx.ModelProto: # the same, changed
     for node in [n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants]:
         tensor = constants[node.input[0]]
         values = numpy_helper.to_array(tensor)
-        bits = next((b for b, (low, high, *_) in _LOW.items() if values.dtype == np.int8 and low <= values.min() and values.max() <= high), 8)
+        bits = next((b for b, (low, high, *_) in _LOW.items() if values.dtype == np.int8
+                     and low <= values.min() and values.max() <= high), 8)
         if bits == 8: continue
         _, _, kind, opset, version = _LOW[bits]
-        tensor.CopyFrom(helper.make_tensor(tensor.name, kind, values.shape, pack(torch.from_numpy(values.copy()), bits).numpy().tobytes(), raw=True))
+        tensor.CopyFrom(helper.make_tensor(tensor.name, kind, values.shape,
+                                           pack(torch.from_numpy(values.copy()), bits).numpy().tobytes(),
+                                           raw=True))
         casts.append(helper.make_node("Cast", [tensor.name], [f"{tensor.name}_int8"], to=TensorProto.INT8))
         node.input[0] = casts[-1].output[0]
-        proto.opset_import[0].version, proto.ir_version = max(proto.opset_import[0].version, opset), max(proto.ir_version, version)
+        proto.opset_import[0].version, proto.ir_version = max(proto.opset_import[0].version,
+                                                              opset), max(proto.ir_version, version)
     nodes = casts + list(graph.node)
     del graph.node[:]
     graph.node.extend(nodes)
@@ -201,15 +224,20 @@ class Artifact:
     parity: dict = field(repr=False) # n_test, accuracy_model, accuracy_artifact, agreement, max_abs_diff
     @property
     def bytes(self): return self.path.stat().st_size
-    def row(self) -> dict: return dict(artifact=self.path.name, runtime=self.runtime, precision=self.precision, **self.parity, bytes=self.bytes)
+    def row(self) -> dict:
+        return dict(artifact=self.path.name, runtime=self.runtime, precision=self.precision, **self.parity,
+                    bytes=self.bytes)
 
 def parity_table(artifacts: list, # of `Artifact`
-                 path: Path = None, # a parity.csv: its rows of other files stay, and the whole is written back
+                 # a parity.csv: its rows of other files stay, and the whole is written back
+                 path: Path = None,
                 ) -> pd.DataFrame: # one row each
     "Artifacts beside their models"
     table = pd.DataFrame([a.row() for a in artifacts])
     if path is None: return table
-    if Path(path).exists(): table = pd.concat([(old := pd.read_csv(path))[~old.artifact.isin(table.artifact)], table], ignore_index=True)
+    if Path(path).exists():
+        table = pd.concat([(old := pd.read_csv(path))[~old.artifact.isin(table.artifact)], table],
+                          ignore_index=True)
     write_atomic(path, table.to_csv(index=False))
     return table
 
@@ -226,8 +254,10 @@ def compare(expected: Predictions, # of the model
            ) -> dict: # the columns of parity.csv; accuracies and agreement in [0, 1]
     "How well an Artifact repeats its model"
     model, truth, said = expected.logits.numpy(), expected.labels.numpy(), logits.argmax(1)
-    return dict(n_test=len(truth), accuracy_model=float((model.argmax(1) == truth).mean()), accuracy_artifact=float((said == truth).mean()),
-                agreement=float((said == model.argmax(1)).mean()), max_abs_diff=float(np.abs(logits - model).max()))
+    return dict(n_test=len(truth), accuracy_model=float((model.argmax(1) == truth).mean()),
+                accuracy_artifact=float((said == truth).mean()),
+                agreement=float((said == model.argmax(1)).mean()),
+                max_abs_diff=float(np.abs(logits - model).max()))
 
 # %% ../../nbs/08a_export.ipynb #e9707e94
 def drift(expected: np.ndarray, # float [N, C], the model's logits
@@ -237,37 +267,33 @@ def drift(expected: np.ndarray, # float [N, C], the model's logits
     d = (logits - expected).astype(np.float64)
     return float(np.abs(d.mean(0)).max()), float(np.ptp(expected)/255 + 4*d.std(0).max()/len(d)**0.5)
 
-# %% ../../nbs/08a_export.ipynb #2396bdfd
-def rounding_of(model: nn.Module, # a classifier
-               ) -> float: # largest change of a logit; 0 for a float model
-    "What rounding the inputs of the last layer can do to a logit"
-    if precision_of(model) == "fp32": return 0.0
-    name, step = list(input_scales(model).items())[-1]
-    weights = model.get_submodule(name).weight.detach()
-    return float(step/2*weights.flatten(1).abs().sum(1).max())
-
 # %% ../../nbs/08a_export.ipynb #06911783
 def reason_to_refuse(expected: Predictions, # of the model
                      logits: np.ndarray, # of the Artifact, for the same images
                      precision: str, # "fp32" is judged by its logits, all else also by its accuracy
                      tolerance: float = 0.1, # of the accuracy, in percentage points
-                     rounding: float = 0.0, # of `rounding_of` the model
                     ) -> str: # None: nothing is wrong
     "What is wrong with an Artifact's answers"
     model, classes = expected.logits.numpy(), expected.classes
-    if logits.shape != model.shape: return f"it gives {logits.shape[1]} logits an image instead of {model.shape[1]}"
-    found, (shift, limit), close = compare(expected, logits), drift(model, logits), 1e-3*max(1, np.abs(model).max())
-    limit = max(limit, rounding)
-    gap, differs = abs(found["accuracy_artifact"] - found["accuracy_model"])*len(model), logits.argmax(1) != model.argmax(1)
+    if logits.shape != model.shape:
+        return f"it gives {logits.shape[1]} logits an image instead of {model.shape[1]}"
+    found, (shift, limit), close = (compare(expected, logits), drift(model, logits),
+                                    1e-3*max(1, np.abs(model).max()))
+    gap, differs = (abs(found["accuracy_artifact"] - found["accuracy_model"])*len(model),
+                    logits.argmax(1) != model.argmax(1))
     allowed = tolerance/100*len(model)
     if allowed < 1: allowed = max(1, 2*differs.sum()**0.5)
-    if not np.isfinite(logits).all(): what, differs = "some of its logits are not numbers", ~np.isfinite(logits).all(1)
+    if not np.isfinite(logits).all():
+        what, differs = "some of its logits are not numbers", ~np.isfinite(logits).all(1)
     elif gap > allowed + 1e-6:
-        what = f"its accuracy on {len(model):,} test images is {100*found['accuracy_artifact']:.2f} % instead of {100*found['accuracy_model']:.2f} %"
+        what = (f"its accuracy on {len(model):,} test images is {100*found['accuracy_artifact']:.2f} % "
+                f"instead of {100*found['accuracy_model']:.2f} %")
     elif precision == "fp32" and found["max_abs_diff"] > close:
-        what, differs = f"its logits differ by up to {found['max_abs_diff']:.3g}", np.abs(logits - model).max(1) > close
+        what, differs = (f"its logits differ by up to {found['max_abs_diff']:.3g}",
+                         np.abs(logits - model).max(1) > close)
     elif precision != "fp32" and shift > limit:
-        what, differs = f"the logits of one class are off by {shift:.2g} on average, more than {limit:.2g}", np.abs(logits - model).max(1) > shift
+        what, differs = (f"the logits of one class are off by {shift:.2g} on average, more than {limit:.2g}",
+                         np.abs(logits - model).max(1) > shift)
     else: return None
     i = int(differs.argmax())
     said, wanted = (classes[z[i].argmax()] for z in (logits, model))
@@ -277,7 +303,8 @@ def reason_to_refuse(expected: Predictions, # of the model
 # %% ../../nbs/08a_export.ipynb #98f3f6f3
 def stored_forms(weight: torch.Tensor): # int8 [O, I, H, W] or [O, I]; yields bytes
     "The ways in which a file may hold integer weights"
-    orders = [weight] if weight.ndim == 2 else [weight, weight.permute(0, 2, 3, 1), weight.permute(2, 3, 1, 0)]
+    orders = [weight] if weight.ndim == 2 else [weight, weight.permute(0, 2, 3, 1),
+                                                weight.permute(2, 3, 1, 0)]
     bits = [b for b, (low, high, *_) in _LOW.items() if low <= weight.min() and weight.max() <= high]
     for ordered in orders:
         yield ordered.contiguous().numpy().tobytes()
@@ -288,7 +315,8 @@ def altered_weights(path: Path, # an Artifact
                    ) -> str: # the first layer whose integers are not in the file; None: all are
     "What is wrong with an Artifact's integer weights"
     content, layers = Path(path).read_bytes(), deploy_form(model).net.named_modules()
-    other = next((n for n, m in layers if isinstance(m, IntegerLayer) and not any(form in content for form in stored_forms(m.weight))), None)
+    other = next((n for n, m in layers if isinstance(m, IntegerLayer)
+                  and not any(form in content for form in stored_forms(m.weight))), None)
     return other and f"the weights of net.{other} in the file are not the model's"
 
 # %% ../../nbs/08a_export.ipynb #82c6c723
@@ -302,17 +330,21 @@ def export(model: nn.Module, # a classifier, float or quantized, pruned or not
           ) -> Artifact:
     "Write an Artifact, read it back in its own runtime, and keep it only if it does what the model does"
     path = Path(path)
-    if path.suffix not in WRITERS: raise LightVisionError(f"cannot export to {path.name}: the name must end in {', '.join(WRITERS)}")
+    if path.suffix not in WRITERS:
+        raise LightVisionError(f"cannot export to {path.name}: the name must end in {', '.join(WRITERS)}")
     if tuple(model.config["image_size"]) != task.size or model.config["n_classes"] != task.n_classes:
-        raise LightVisionError(f"the model takes {model.config['image_size']} pixels and {model.config['n_classes']} classes, {task.name} has "
-                               f"{list(task.size)} and {task.n_classes}: export with the task that it was trained for")
+        raise LightVisionError(f"the model takes {model.config['image_size']} pixels and "
+                               f"{model.config['n_classes']} classes, {task.name} has "
+                               f"{list(task.size)} and {task.n_classes}: export with the task that it was "
+                               "trained for")
     expected = expected or predict(model, task, "test")
     part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[path.suffix](model, part)
         logits = run_logits(part, task.images[task.indices("test")])
-        reason = reason_to_refuse(expected, logits, precision_of(model), tolerance, rounding_of(model)) or altered_weights(part, model)
+        reason = reason_to_refuse(expected, logits, precision_of(model),
+                                  tolerance) or altered_weights(part, model)
         if reason: raise LightVisionError(f"{path.name} is refused: {reason}; no file was kept")
         os.replace(part, path)
     except OSError as e: raise cannot_write(path, e) from None

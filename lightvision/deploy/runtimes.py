@@ -16,15 +16,17 @@ import numpy as np
 
 # %% ../../nbs/08_runtimes.ipynb #d4e66ac4
 class ArtifactError(ValueError):
-    "Something about an Artifact or its runtime that the user can mend; the message is one line that says how."
+    "Something about an Artifact or its runtime that the user can mend; the message is one line that says how"
 
 def as_input(images, # uint8 [N, 3, H, W] as decoded, or float32 in [0, 1]
             ) -> np.ndarray: # float32 [N, 3, H, W] in [0, 1]
     "Images as an Artifact takes them."
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
-        raise ArtifactError(f"images must be [N, 3, height, width] with N of 1 or more, not {list(images.shape)}")
-    return images.astype(np.float32)/np.float32(255) if images.dtype == np.uint8 else np.ascontiguousarray(images, np.float32)
+        raise ArtifactError("images must be [N, 3, height, width] with N of 1 or more, not "
+                            f"{list(images.shape)}")
+    return (images.astype(np.float32)/np.float32(255) if images.dtype == np.uint8
+            else np.ascontiguousarray(images, np.float32))
 
 # %% ../../nbs/08_runtimes.ipynb #43a8bf14
 class Opened:
@@ -36,18 +38,24 @@ class Opened:
         self.run, self.batch, self.size = run, batch, size
 
     def __call__(self, images): # see `as_input`
-        images, step = np.asarray(images), self.batch # converted call by call: floats take four times the memory of bytes
-        return np.concatenate([self.run(as_input(images[i:i + step])) for i in range(0, max(1, len(images)), step)])
+        # converted call by call: floats take four times the memory of bytes
+        images, step = np.asarray(images), self.batch
+        return np.concatenate([self.run(as_input(images[i:i + step]))
+                               for i in range(0, max(1, len(images)), step)])
 
 # %% ../../nbs/08_runtimes.ipynb #5a060c6b
 def _size(shape): # (H, W) of [N, 3, H, W], if these are numbers
-    return tuple(map(int, shape[2:4])) if len(shape) == 4 and all(isinstance(s, (int, np.integer)) for s in shape[2:4]) else None
+    return tuple(map(int, shape[2:4])) if len(shape) == 4 and all(isinstance(s, (int, np.integer))
+                                                                  for s in shape[2:4]) else None
 
-def open_onnx(path: str, threads: int) -> Opened:
+def open_onnx(path: str, # the Artifact
+              threads: int, # of the runtime, 1 or more
+             ) -> Opened:
     "Open an .onnx file in ONNX Runtime, on the CPU."
     import onnxruntime as ort
     options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3 # 3: errors only
+    # 3: errors only
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     image = session.get_inputs()[0]
     batch = image.shape[0] if isinstance(image.shape[0], int) else 64
@@ -67,7 +75,9 @@ def _to_reals(q, tensor):
     scale, zero = tensor["quantization"]
     return np.float32(scale)*(q.astype(np.float32) - np.float32(zero))
 
-def open_tflite(path: str, threads: int) -> Opened:
+def open_tflite(path: str, # the Artifact
+                threads: int, # of the runtime, 1 or more
+               ) -> Opened:
     "Open a .tflite file in LiteRT, on the CPU."
     from ai_edge_litert.interpreter import Interpreter
     interpreter = Interpreter(model_path=path, num_threads=threads)
@@ -80,10 +90,13 @@ def open_tflite(path: str, threads: int) -> Opened:
     return Opened(run, int(image["shape"][0]), _size(image["shape"]))
 
 # %% ../../nbs/08_runtimes.ipynb #7086e91a
-def open_pte(path: str, threads: int) -> Opened:
+def open_pte(path: str, # the Artifact
+             threads: int, # of the runtime, 1 or more
+            ) -> Opened:
     "Open a .pte file in ExecuTorch."
     import torch
-    import executorch.kernels.quantized # noqa: F401 registers quantize and dequantize for what stays outside a delegate
+    # noqa: F401 registers quantize and dequantize for what stays outside a delegate
+    import executorch.kernels.quantized
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
     portable_lib._unsafe_reset_threadpool(threads)
@@ -93,7 +106,9 @@ def open_pte(path: str, threads: int) -> Opened:
     shape = method.metadata.input_tensor_meta(0).sizes()
     return Opened(run, int(shape[0]), _size(shape))
 
-def open_ptl(path: str, threads: int) -> Opened:
+def open_ptl(path: str, # the Artifact
+             threads: int, # of the runtime, 1 or more
+            ) -> Opened:
     "Open a .ptl file in PyTorch Mobile (legacy)."
     import torch
     from torch.jit.mobile import _load_for_lite_interpreter
@@ -124,13 +139,16 @@ RUNTIMES = {".onnx": Runtime("onnxruntime", "onnxruntime", "onnxruntime", open_o
             ".pte": Runtime("ExecuTorch", "executorch.runtime", "executorch", open_pte),
             ".ptl": Runtime("PyTorch Mobile", "torch.jit.mobile", "torch", open_ptl)}
 
-def runtime_of(path) -> Runtime:
+def runtime_of(path, # an Artifact; its suffix decides
+              ) -> Runtime:
     "The runtime for a file; it is imported here, so that its absence is one clear error."
     runtime = RUNTIMES.get(Path(path).suffix.lower())
-    if runtime is None: raise ArtifactError(f"{path} is no Artifact: its name must end in one of {', '.join(RUNTIMES)}")
+    if runtime is None:
+        raise ArtifactError(f"{path} is no Artifact: its name must end in one of {', '.join(RUNTIMES)}")
     try: importlib.import_module(runtime.module)
     except ImportError:
-        raise ArtifactError(f"{Path(path).suffix} files need {runtime.name}, which is not installed here: pip install {runtime.package}") from None
+        raise ArtifactError(f"{Path(path).suffix} files need {runtime.name}, which is not installed here: "
+                            f"pip install {runtime.package}") from None
     return runtime
 
 def all_threads() -> int:
@@ -142,7 +160,8 @@ def open_artifact(path, # .onnx, .tflite, .pte or .ptl
                  ) -> Opened:
     "Open an Artifact in its runtime."
     if not Path(path).is_file(): raise ArtifactError(f"there is no file {path}")
-    if threads is not None and threads < 1: raise ArtifactError(f"threads is {threads}: give 1 or more, or None for all there are")
+    if threads is not None and threads < 1:
+        raise ArtifactError(f"threads is {threads}: give 1 or more, or None for all there are")
     runtime = runtime_of(path)
     try: return runtime.open(str(path), threads or all_threads())
     except Exception as e:
@@ -177,7 +196,9 @@ def peak_bytes(reset: bool = False, # set the mark to the present level first, w
     try:
         if reset: Path("/proc/self/clear_refs").write_text("5")
     except OSError: pass
-    try: return next(int(line.split()[1])*1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    try:
+        return next(int(line.split()[1])*1024 for line in Path("/proc/self/status").read_text().splitlines()
+                    if line.startswith("VmHWM"))
     except (OSError, StopIteration): return None
 
 # %% ../../nbs/08_runtimes.ipynb #e6dda297
@@ -189,12 +210,16 @@ def _answer(request, state):
     opened = open_artifact(request["open"], request["threads"])
     size, n = opened.size or request["size"], request["batch"]
     if not size: raise ArtifactError(f"{request['open']} does not tell the size of its images: pass size=")
-    if n > opened.batch: raise ArtifactError(f"{request['open']} takes {opened.batch} image(s) a call, not {n}")
+    if n > opened.batch:
+        raise ArtifactError(f"{request['open']} takes {opened.batch} image(s) a call, not {n}")
     state.update(run=opened.run, x=np.random.default_rng(0).random((n, 3, *size), np.float32))
     try: state["run"](state["x"])
-    except Exception as e: raise ArtifactError(f"{request['open']} does not run on images of {size[0]}x{size[1]} ({str(e).splitlines()[0][:160]})") from None
+    except Exception as e:
+        raise ArtifactError(f"{request['open']} does not run on images of {size[0]}x{size[1]} "
+                            f"({str(e).splitlines()[0][:160]})") from None
     peak = peak_bytes()
-    return dict(runtime=runtime.name, version=version(runtime.package), threads=request["threads"] or all_threads(), size=list(size),
+    return dict(runtime=runtime.name, version=version(runtime.package),
+                threads=request["threads"] or all_threads(), size=list(size),
                 peak_bytes=None if before is None else peak - before)
 
 def serve():

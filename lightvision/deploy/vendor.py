@@ -31,12 +31,14 @@ def onnxruntime_quantizer(model: nn.Module, # a float classifier
     from onnxruntime.quantization.shape_inference import quant_pre_process
     class Pictures(CalibrationDataReader):
         def __init__(self): self.batches = calibration_batches(task, settings, context)
-        def get_next(self): return next(({"image": np.ascontiguousarray(x.cpu().numpy())} for x in self.batches), None)
+        def get_next(self):
+            return next(({"image": np.ascontiguousarray(x.cpu().numpy())} for x in self.batches), None)
     with tempfile.TemporaryDirectory() as folder, quiet():
         plain, ready = Path(folder)/"plain.onnx", Path(folder)/"ready.onnx"
         to_onnx(model, plain)
         quant_pre_process(str(plain), str(ready))
-        quantize_static(str(ready), str(path), Pictures(), activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True)
+        quantize_static(str(ready), str(path), Pictures(), activation_type=QuantType.QUInt8,
+                        weight_type=QuantType.QInt8, per_channel=True)
     return Path(path)
 
 # %% ../../nbs/08c_vendor.ipynb #232b0516
@@ -48,9 +50,11 @@ def executorch_quantizer(model: nn.Module, # a float classifier
                    ) -> Path:
     "Quantize as ExecuTorch does for XNNPACK: int8 activations, int8 weights per channel"
     check_executorch()
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (XNNPACKQuantizer,
+                                                                         get_symmetric_quantization_config)
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-    size, quantizer = model.config["image_size"], XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    size, quantizer = (model.config["image_size"],
+                       XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True)))
     with quiet(), torch.no_grad():
         observed = prepare_pt2e(traced(deploy_form(model), size).module(), quantizer)
         for x in calibration_batches(task, settings, context): observed(x.cpu())
@@ -65,9 +69,13 @@ def litert_quantizer(model: nn.Module, # a float classifier
                 context: Context = Context(), # the seed decides which
                ) -> Path:
     "Quantize as LiteRT does: int8 activations, int8 weights per channel"
-    to_tflite(model, path, np.concatenate([x.cpu().contiguous().numpy() for x in calibration_batches(task, settings, context)]))
+    to_tflite(model, path,
+              np.concatenate([x.cpu().contiguous().numpy()
+                              for x in calibration_batches(task, settings, context)]))
     return Path(path)
 
 # %% ../../nbs/08c_vendor.ipynb #111ea282
-VENDORS = {".onnx": ("onnxruntime's ptq8", onnxruntime_quantizer), ".pte": ("ExecuTorch's ptq8", executorch_quantizer),
-           ".tflite": ("LiteRT's ptq8", litert_quantizer)} # suffix -> name, (model, task, path, settings, context) -> path
+VENDORS = {".onnx": ("onnxruntime's ptq8", onnxruntime_quantizer),
+           ".pte": ("ExecuTorch's ptq8", executorch_quantizer),
+           # suffix -> name, (model, task, path, settings, context) -> path
+           ".tflite": ("LiteRT's ptq8", litert_quantizer)}

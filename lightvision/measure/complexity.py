@@ -31,5 +31,6 @@ def count_macs(model: torch.nn.Module,  # takes float [1, 3, H, W]
     "Multiply-accumulates of one image, attention included."
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     still = copy.deepcopy(model).cpu().float().eval()
-    analysis = FlopCountAnalysis(still, torch.zeros(1, 3, *size)).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis = FlopCountAnalysis(still, torch.zeros(1, 3, *size))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return int(analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs).total())

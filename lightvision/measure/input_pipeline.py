@@ -50,7 +50,8 @@ def pick(
     rows = task.indices("train")
     n = min(images, len(rows))//batch_size*batch_size
     if not n:
-        raise LightVisionError(f"batch_size={batch_size} is more than the {min(images, len(rows)):,} training images to measure with: "
+        raise LightVisionError(f"batch_size={batch_size} is more than the {min(images, len(rows)):,} "
+                               "training images to measure with: "
                                "pass a smaller one")
     keep = rows[torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).long()]
     splits = task.splits.clone()
@@ -68,7 +69,8 @@ def original_files(
     for c in task.classes: (folder/c).mkdir(parents=True)
     source, put = None, lambda to, row: Image.fromarray(task.images[row].permute(1, 2, 0).numpy()).save(to)
     if not task.synthetic:
-        source = Path(dataset.removeprefix("folder:")).expanduser().resolve() if dataset.startswith("folder:") else find_archive(dataset)
+        source = (Path(dataset.removeprefix("folder:")).expanduser().resolve()
+                  if dataset.startswith("folder:") else find_archive(dataset))
         paths = find_items(list_files(source), strict=True).set_index("name")["path"]
         read = reader(source)
         if source.is_dir(): put = lambda to, row: to.symlink_to(source/paths[task.names[row]])
@@ -86,17 +88,26 @@ def torchvision_transform(
     to_tensor, to_unit, (h, w) = v2.ToImage(), v2.ToDtype(torch.float32, scale=True), task.size
     if task.view == "satellite": # on tensors, which is the faster order for these
         turn = [v2.RandomApply([v2.RandomRotation((90, 90))], p=0.5)] if h == w else []
-        return v2.Compose([v2.Resize((h, w)), to_tensor, v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), *turn, to_unit])
-    vary = [v2.RandomResizedCrop((h, w), scale=(0.35, 1)), v2.RandomHorizontalFlip(), v2.ColorJitter(0.25, 0.25, 0.25)]
-    return v2.Compose([*vary, to_tensor, to_unit]) # on PIL images: the crop makes large photos small before anything else
+        return v2.Compose([v2.Resize((h, w)), to_tensor, v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(),
+                           *turn, to_unit])
+    vary = [v2.RandomResizedCrop((h, w), scale=(0.35, 1)), v2.RandomHorizontalFlip(),
+            v2.ColorJitter(0.25, 0.25, 0.25)]
+    # on PIL images: the crop makes large photos small before anything else
+    return v2.Compose([*vary, to_tensor, to_unit])
 
 # %% ../../nbs/09c_input_pipeline.ipynb #d669ff8d
-def resident(task: Task, batch_size: int, device: torch.device):
+def resident(task: Task, # its train split is read
+             batch_size: int, # images in a batch
+             device: torch.device, # where batches are needed
+            ):
     "One batch, already there."
     x, y = next(batches(task, "train", batch_size, device))
     while True: yield x, y
 
-def ours(task: Task, batch_size: int, device: torch.device):
+def ours(task: Task, # its train split is read
+         batch_size: int, # images in a batch
+         device: torch.device, # where batches are needed
+        ):
     "`training.batches`, epoch after epoch."
     for epoch in itertools.count(1): yield from batches(task, "train", batch_size, device, epoch=epoch)
 
@@ -109,21 +120,27 @@ def image_folder(
     device: torch.device, # where the batch is needed
 ): # yields what `batches` yields
     "torchvision's ImageFolder and DataLoader, epoch after epoch."
-    data = ImageFolder(str(folder), torchvision_transform(task), is_valid_file=os.path.isfile, allow_empty=True)
+    data = ImageFolder(str(folder), torchvision_transform(task), is_valid_file=os.path.isfile,
+                       allow_empty=True)
     shuffled = RandomSampler(data, num_samples=len(data)*1_000_000) # one permutation after the other
-    patience = 120 if workers else 0 # seconds: a worker that is lost ends the benchmark instead of stopping it for ever
-    for x, y in DataLoader(data, batch_size, sampler=shuffled, num_workers=workers, pin_memory=device.type == "cuda", timeout=patience):
-        yield x.to(device, non_blocking=True, memory_format=torch.channels_last), y.to(device, non_blocking=True)
+    # seconds: a worker that is lost ends the benchmark instead of stopping it for ever
+    patience = 120 if workers else 0
+    for x, y in DataLoader(data, batch_size, sampler=shuffled, num_workers=workers,
+                           pin_memory=device.type == "cuda", timeout=patience):
+        yield x.to(device, non_blocking=True,
+                   memory_format=torch.channels_last), y.to(device, non_blocking=True)
 
 # %% ../../nbs/09c_input_pipeline.ipynb #11353a83
-SOCKET_PATH = 71 # bytes left for the folder: an address has at most 103 on macOS (107 on Linux), and DataLoader appends 32
+# bytes left for the folder: an address has at most 103 on macOS (107 on Linux), and DataLoader appends 32
+SOCKET_PATH = 71
 
 def check_sockets(
     workers: int, # DataLoader processes
 ):
     "Refuse a temporary folder with so long a path that DataLoader's workers could not answer."
     if workers and len(os.fsencode(folder := tempfile.gettempdir())) > SOCKET_PATH:
-        raise LightVisionError(f"the temporary folder {folder} has too long a path for the sockets of DataLoader's workers: "
+        raise LightVisionError(f"the temporary folder {folder} has too long a path for the sockets of "
+                               "DataLoader's workers: "
                                f"set TMPDIR to one of at most {SOCKET_PATH} characters")
 
 # %% ../../nbs/09c_input_pipeline.ipynb #036830ff
@@ -161,7 +178,8 @@ def training_step(
 ): # (x, y) -> None
     "One step of training, ready to be called."
     model.to(device, memory_format=torch.channels_last).train()
-    optimizer, loss, bf16 = make_optimizer(model, settings), cross_entropy(settings.label_smoothing), use_bf16(settings, device)
+    optimizer, loss, bf16 = (make_optimizer(model, settings), cross_entropy(settings.label_smoothing),
+                             use_bf16(settings, device))
     def step(x, y):
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16): value = loss(model, x, y, None)
         optimizer.zero_grad(set_to_none=True)
@@ -208,7 +226,8 @@ def input_rounds(
         original_files(dataset, task, folder)
         turn = partial(take_turn, wait=wait, between=end_if_asked)
         inputs = {BARE: partial(resident, loaded, **args), OURS: partial(ours, loaded, **args)}
-        for n in sorted({0, workers}): inputs[f"ImageFolder, {n} workers"] = partial(image_folder, folder, n, task, **args)
+        for n in sorted({0, workers}):
+            inputs[f"ImageFolder, {n} workers"] = partial(image_folder, folder, n, task, **args)
         plan = [(name, "training") for name in inputs] + [(name, "alone") for name in inputs if name != BARE]
         for name, use in plan: turn(inputs[name], uses[use], 0) # the first use of anything is slow
         for k in range(rounds):
@@ -221,11 +240,12 @@ def input_rounds(
 def input_table(
     rounds: pd.DataFrame, # from `input_rounds`
 ) -> pd.DataFrame: # one row an input; rates in images a second
-    "The medians of all rounds, what fraction of the bare rate each input reaches, and how many times faster ours is."
+    "Medians of all rounds, the fraction of the bare rate that each input reaches, how much faster ours is"
     by = rounds.pivot(index="round", columns=["use", "input"], values="rate")
     def row(name):
         out = dict(input=name, training=by["training", name].median().round(1))
-        out.update(zip(("of_bare", "of_bare_low", "of_bare_high"), np.round(ratio_interval(by["training", name], by["training", BARE]), 3)))
+        out.update(zip(("of_bare", "of_bare_low", "of_bare_high"),
+                       np.round(ratio_interval(by["training", name], by["training", BARE]), 3)))
         if name != BARE:
             out["first_ms"] = round(1000*rounds.query("input == @name")["first"].median(), 1)
             for use in ("training", "alone"):
@@ -238,27 +258,34 @@ def input_table(
 # %% ../../nbs/09c_input_pipeline.ipynb #68ea2263
 def bench_input(
     dataset: str = "eurosat",          # any task that `get_task` knows, also "folder:PATH"
-    arch: str = "mobilenetv2_100",     # the network to feed, with random weights: what it knows does not change its speed
+    # the network to feed, with random weights: what it knows does not change its speed
+    arch: str = "mobilenetv2_100",
     batch_size: int = 64,              # images a step, for all inputs
     seconds: float = 10.,              # timed seconds of each contestant, over all rounds; there are seven
-    workers: int = None,               # DataLoader processes; None: one a core, which most users try. It is measured with 0 as well
+    # DataLoader processes; None: one a core, which most users try. It is measured with 0 as well
+    workers: int = None,
     rounds: int = 7,                   # turns of each contestant
     images: int = 2000,                # training images to use
     device: str = "auto",              # where to train
 ) -> pd.DataFrame: # see `input_table`; the single turns are in its attrs["rounds"]
     "Our input pipeline against a resident batch and against torchvision's, in turns, on the same images."
     workers = (os.cpu_count() or 1) if workers is None else workers
-    for name, value, least in (("seconds", seconds, 0), ("workers", workers, 0), ("rounds", rounds, 2), ("images", images, 2)):
+    for name, value, least in (("seconds", seconds, 0), ("workers", workers, 0), ("rounds", rounds, 2),
+                               ("images", images, 2)):
         if not value >= least: raise LightVisionError(f"{name} is {value}: it must be at least {least}")
     check_sockets(workers)
     settings, device = TrainSettings(batch_size=batch_size), resolve_device(device)
     task = pick(get_task(dataset), batch_size, images)
     model = create_model(arch, task.n_classes, task.size, weights="scratch")
     stem = f", stem stride {model.config['stem_stride']}" if model.config.get("stem_stride") else ""
-    print(f"{task.name}{' (synthetic)' if task.synthetic else ''}: {len(task.indices('train')):,} training images of {task.size[0]}x{task.size[1]}; "
-          f"{arch}{stem}, batches of {batch_size}, {device}, {torch.get_num_threads()} threads, {rounds} rounds")
-    with watch_machine() as seen: turns = input_rounds(dataset, task, model, settings, workers, seconds, rounds, device)
-    print(f"load before: {seen['load']}; other programs took {seen['others']:.2f} of {os.cpu_count()} cores meanwhile"
+    print(f"{task.name}{' (synthetic)' if task.synthetic else ''}: {len(task.indices('train')):,} training "
+          f"images of {task.size[0]}x{task.size[1]}; "
+          f"{arch}{stem}, batches of {batch_size}, {device}, {torch.get_num_threads()} threads, {rounds} "
+          "rounds")
+    with watch_machine() as seen:
+        turns = input_rounds(dataset, task, model, settings, workers, seconds, rounds, device)
+    print(f"load before: {seen['load']}; other programs took {seen['others']:.2f} of {os.cpu_count()} cores "
+          "meanwhile"
           + ("" if seen["quiet"] else ": stop them and measure again before you quote a rate"))
     table = input_table(turns)
     table.attrs["rounds"] = turns.to_dict("list")
@@ -273,10 +300,13 @@ def plot_inputs(
     turns = pd.DataFrame(table.attrs["rounds"])
     fig, axes = plt.subplots(1, 2, figsize=(9, 2.4), sharey=True, dpi=80, layout="constrained")
     colours = dict(zip(turns["input"].unique(), sns.color_palette("colorblind")))
-    for ax, use, label in zip(axes, ("training", "alone"), ("training, images a second", "input alone, images a second")):
-        sns.barplot(turns[turns["use"] == use], x="rate", y="input", hue="input", palette=colours, estimator="median", errorbar=("ci", 95), seed=0,
+    for ax, use, label in zip(axes, ("training", "alone"),
+                              ("training, images a second", "input alone, images a second")):
+        sns.barplot(turns[turns["use"] == use], x="rate", y="input", hue="input", palette=colours,
+                    estimator="median", errorbar=("ci", 95), seed=0,
                     order=list(colours), ax=ax)
         ax.set(xlabel=label, ylabel="")
-    axes[0].axvline(turns.query("use == 'training' and input == @BARE")["rate"].median(), ls="--", c="black", lw=1)
+    axes[0].axvline(turns.query("use == 'training' and input == @BARE")["rate"].median(), ls="--", c="black",
+                    lw=1)
     fig.suptitle(title)
     return fig

@@ -25,33 +25,43 @@ from ..deploy import runtimes
 # %% ../../nbs/09d_instructions.ipynb #2c55c822
 A72 = "fp asimd evtstrm crc32 cpuid"
 CPUS = {"cortex-a72": ("Raspberry Pi 4", "0xd08", A72),
-        "cortex-a76": ("Raspberry Pi 5", "0xd0b", f"{A72} aes pmull sha1 sha2 atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp")}
+        "cortex-a76": ("Raspberry Pi 5", "0xd0b",
+                       f"{A72} aes pmull sha1 sha2 atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp")}
 
 def cpuinfo(cpu: str) -> str: # a key of `CPUS`
     "/proc/cpuinfo of a board with four cores of a kind."
     _, part, features = CPUS[cpu]
-    core = ("processor\t: {}\nBogoMIPS\t: 108.00\nFeatures\t: {}\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
+    core = ("processor\t: {}\nBogoMIPS\t: 108.00\nFeatures\t: {}\nCPU implementer\t: 0x41\nCPU architecture: "
+            "8\n"
             "CPU variant\t: 0x0\nCPU part\t: {}\nCPU revision\t: 3\n\n")
     return "".join(core.format(i, features, part) for i in range(4)) + "Hardware\t: BCM2835\n"
 
 # %% ../../nbs/09d_instructions.ipynb #e418d710
-DATA = package_folder()/"emulator" # what the package brings: the plugin's source, and what to run on the processor
+# what the package brings: the plugin's source, and what to run on the processor
+DATA = package_folder()/"emulator"
 
 # %% ../../nbs/09d_instructions.ipynb #a82b9d85
-QEMU = ("qemu-user libcapstone4 libnuma1 liburing2 libglib2.0-0 libpcre2-8-0 libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6 libnettle8 libhogweed6 "
+QEMU = ("qemu-user libcapstone4 libnuma1 liburing2 libglib2.0-0 libpcre2-8-0 libgnutls30 libp11-kit0 "
+        "libidn2-0 libunistring2 libtasn1-6 libnettle8 libhogweed6 "
         "libgmp10 libffi8 zlib1g").split() # for this machine: QEMU, and what it loads
 SYSTEM = ("libc6 libgcc-s1 libstdc++6 zlib1g libexpat1 libffi8 libbz2-1.0 liblzma5 "
           "python3.11-minimal libpython3.11-minimal libpython3.11-stdlib").split() # for the emulated one
-PLATFORMS = "manylinux_2_28_aarch64 manylinux_2_27_aarch64 manylinux2014_aarch64".split() # what such a system can load
+# what such a system can load
+PLATFORMS = "manylinux_2_28_aarch64 manylinux_2_27_aarch64 manylinux2014_aarch64".split()
 
 def _call(command, what, **kwargs):
     "Run a command to its end; what it said last is the error"
-    try: return subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True, **kwargs).stdout.strip()
-    except FileNotFoundError: raise LightVisionError(f"{what} needs {command[0]}, which is not installed here: use a Debian 12 machine that has it") from None
+    try:
+        return subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True,
+                              **kwargs).stdout.strip()
+    except FileNotFoundError:
+        raise LightVisionError(f"{what} needs {command[0]}, which is not installed here: use a Debian 12 "
+                               "machine that has it") from None
     except subprocess.CalledProcessError as e:
         lines = (e.stderr + e.stdout).strip().splitlines() or ["no message"]
         said = [line for line in lines if line.startswith(("E:", "ERROR", "error"))] or lines
-        raise LightVisionError(f"{what} failed ({said[0][:200]}): check the network and the machine's package sources, then try again") from None
+        raise LightVisionError(f"{what} failed ({said[0][:200]}): check the network and the machine's "
+                               "package sources, then try again") from None
 
 def fetch_packages(folder: Path, # gets root/ (the emulated system) and host/ (QEMU)
                   ):
@@ -62,31 +72,38 @@ def fetch_packages(folder: Path, # gets root/ (the emulated system) and host/ (Q
     both = "".join(f'"{a}"; ' for a in dict.fromkeys([host, "arm64"]))
     (apt/"apt.conf").write_text(f'APT::Architecture "{host}";\nAPT::Architectures {{ {both}}};\n'
                                 f'Dir::State::Lists "{apt}/lists";\nDir::State::status "{apt}/status";\n'
-                                f'Dir::Cache "{apt}/cache";\nAcquire::Languages "none";\nAPT::Sandbox::User "";\n')
+                                f'Dir::Cache "{apt}/cache";\nAcquire::Languages "none";\nAPT::Sandbox::User '
+                                '"";\n')
     env = {**os.environ, "APT_CONFIG": str(apt/"apt.conf"), "LC_ALL": "C"}
     _call(["apt-get", "update", "-q"], "apt-get update", env=env)
     for packages, arch, to in ((QEMU, host, "host"), (SYSTEM, "arm64", "root")):
         (debs := apt/"debs"/to).mkdir()
-        _call(["apt-get", "download", "-q", *(f"{p}:{arch}" for p in packages)], "fetching Debian packages", env=env, cwd=debs)
-        for deb in sorted(debs.glob("*.deb")): _call(["dpkg-deb", "-x", deb, folder/to], f"unpacking {deb.name}")
+        _call(["apt-get", "download", "-q", *(f"{p}:{arch}" for p in packages)], "fetching Debian packages",
+              env=env, cwd=debs)
+        for deb in sorted(debs.glob("*.deb")):
+            _call(["dpkg-deb", "-x", deb, folder/to], f"unpacking {deb.name}")
     for program in (folder/"host"/"usr"/"bin").iterdir():
         if program.name != "qemu-aarch64": program.unlink() # QEMU knows thirty more processors
     shutil.rmtree(apt)
 
 # %% ../../nbs/09d_instructions.ipynb #5fab7f78
-def unpack_wheel(wheel: Path, folder: Path):
+def unpack_wheel(wheel: Path, # a .whl file
+                 folder: Path, # where its files go
+                ):
     "Unpack a wheel into a folder, and nowhere else."
     with zipfile.ZipFile(wheel) as z:
         for name in z.namelist():
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name:
-                raise LightVisionError(f"{wheel.name} would write to {name}: it is not a sound wheel; fetch it again")
+                raise LightVisionError(f"{wheel.name} would write to {name}: it is not a sound wheel; fetch "
+                                       "it again")
         z.extractall(folder)
 
 def fetch_wheels(folder: Path): # gets site/
     "Download the runtimes for ARM, check them against their hashes, and unpack them."
     env = {k: v for k, v in os.environ.items() if k != "PIP_CONSTRAINT"} # which would want hashes of its own
-    _call([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "--only-binary=:all:",
+    _call([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes",
+           "--only-binary=:all:",
            "--implementation=cp", "--python-version=3.11", *(f"--platform={p}" for p in PLATFORMS),
            "-d", folder/"wheels", "-r", DATA/"wheels.txt"], "fetching the runtimes", env=env)
     for wheel in sorted((folder/"wheels").glob("*.whl")): unpack_wheel(wheel, folder/"site")
@@ -98,10 +115,11 @@ def emulator_folder() -> Path:
     parts = [(DATA/name).read_text() for name in ("insncount.c", "wheels.txt")]
     return cache_folder()/"emulator"/hash_of(*QEMU, *SYSTEM, *PLATFORMS, *parts, *map(cpuinfo, CPUS))
 
-IMPORTS = "import ast, dataclasses, gc, importlib.metadata, json, pathlib, numpy, onnxruntime, ai_edge_litert.interpreter, argparse, hashlib, random, platform"
+IMPORTS = ("import ast, dataclasses, gc, importlib.metadata, json, pathlib, numpy, onnxruntime, "
+           "ai_edge_litert.interpreter, argparse, hashlib, random, platform")
 
 def prepare_emulator() -> Path: # the folder
-    "Fetch and build the emulated system, unless it is there: about a minute and 300 MB below the cache, on Debian 12, without being root."
+    "Fetch and build the emulated system, unless it is there: a minute, 300 MB of cache, Debian 12, no root"
     folder = emulator_folder()
     writable(folder.parent)
     with FileLock(f"{folder}.lock"):
@@ -109,30 +127,41 @@ def prepare_emulator() -> Path: # the folder
         with building(folder) as part:
             fetch_packages(part)
             fetch_wheels(part)
-            _call(["gcc", "-O2", "-shared", "-fPIC", "-o", part/"insncount.so", DATA/"insncount.c"], "building the plugin")
+            _call(["gcc", "-O2", "-shared", "-fPIC", "-o", part/"insncount.so", DATA/"insncount.c"],
+                  "building the plugin")
             for cpu in CPUS: # one system for each processor; they differ in what they say of it
                 (part/cpu/"proc").mkdir(parents=True)
                 (part/cpu/"proc"/"cpuinfo").write_text(cpuinfo(cpu))
                 (part/cpu/"site").symlink_to(Path("..")/"site")
-                for entry in (part/"root").iterdir(): (part/cpu/entry.name).symlink_to(Path("..")/"root"/entry.name)
+                for entry in (part/"root").iterdir():
+                    (part/cpu/entry.name).symlink_to(Path("..")/"root"/entry.name)
             for compiling in (True, False):
-                for cpu in CPUS: _emulate(part, cpu, ["-c", f"{IMPORTS}\nprint(numpy.__version__)"], compiling=compiling)
+                for cpu in CPUS:
+                    _emulate(part, cpu, ["-c", f"{IMPORTS}\nprint(numpy.__version__)"], compiling=compiling)
     return folder
 
 # %% ../../nbs/09d_instructions.ipynb #dde826dc
 def _emulate(folder, cpu, arguments, marks=None, cwd=None, timeout=600., compiling=False):
-    "Python's output, on an emulated processor; `compiling`: under real names, so that Python may keep what it compiles"
+    "Python's output on an emulated processor; `compiling`: with real names, so that bytecode is cached"
     python = folder/"root"/"usr"/"bin"/"python3.11"
-    libraries = [*sorted((folder/"host"/"usr"/"lib").glob("*-linux-gnu")), folder] # the plugin is found by its name: LD_PRELOAD takes no path with a space
-    host = {"LD_LIBRARY_PATH": ":".join(map(str, libraries)), "PATH": os.environ.get("PATH", ""), **({"LD_PRELOAD": "insncount.so"} if marks else {})}
-    guest = dict(PYTHONPATH=folder/"site" if compiling else "/site", PYTHONHASHSEED=0, OPENBLAS_NUM_THREADS=1, OMP_NUM_THREADS=1,
+    # the plugin is found by its name: LD_PRELOAD takes no path with a space
+    libraries = [*sorted((folder/"host"/"usr"/"lib").glob("*-linux-gnu")), folder]
+    host = {"LD_LIBRARY_PATH": ":".join(map(str, libraries)), "PATH": os.environ.get("PATH", ""),
+            **({"LD_PRELOAD": "insncount.so"} if marks else {})}
+    guest = dict(PYTHONPATH=folder/"site" if compiling else "/site", PYTHONHASHSEED=0, OPENBLAS_NUM_THREADS=1,
+                 OMP_NUM_THREADS=1,
                  ORT_DISABLE_TELEMETRY=1, LC_ALL="C.UTF-8")
-    command = [folder/"host"/"usr"/"bin"/"qemu-aarch64", "-cpu", cpu, "-L", folder/cpu, "-seed", "0", "-0", python if compiling else "/usr/bin/python3.11",
+    command = [folder/"host"/"usr"/"bin"/"qemu-aarch64", "-cpu", cpu, "-L", folder/cpu, "-seed", "0", "-0",
+               python if compiling else "/usr/bin/python3.11",
                "-U", "LD_LIBRARY_PATH,LD_PRELOAD,PATH", "-E", ",".join(f"{k}={v}" for k, v in guest.items()),
                *(["-plugin", f"{folder/'insncount.so'},out={marks}"] if marks else []),
                python, "-S", *arguments]
-    try: p = subprocess.run([str(c) for c in command], env=host, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired: raise LightVisionError(f"the program took more than {timeout:.0f} s on the emulated {cpu}: give it less to do") from None
+    try:
+        p = subprocess.run([str(c) for c in command], env=host, cwd=cwd, stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise LightVisionError(f"the program took more than {timeout:.0f} s on the emulated {cpu}: give it "
+                               "less to do") from None
     if p.returncode:
         said = [line for line in p.stderr.strip().splitlines() if line] or ["no message"]
         raise LightVisionError(f"the program failed on the emulated {cpu} ({said[-1][:200]})")
@@ -140,16 +169,20 @@ def _emulate(folder, cpu, arguments, marks=None, cwd=None, timeout=600., compili
 
 def emulate(arguments: list, # what to call Python with: a script and its arguments, or "-c" and a program
             cpu: str = "cortex-a72", # a key of `CPUS`
-            marks=None, # a file that gets the number of instructions executed at each `os.sched_yield()`; time then stands almost still
+            # a file that gets the number of instructions executed at each `os.sched_yield()`; time then
+            # stands almost still
+            marks=None,
             cwd=None, # the folder to work in
-            timeout: float = 600., # seconds of this machine; emulation is some twenty times slower than a processor
+            # seconds of this machine; emulation is some twenty times slower than a processor
+            timeout: float = 600.,
            ) -> str: # what the program printed
     "Run Python, with numpy, onnxruntime and LiteRT, on an emulated ARM processor."
     if cpu not in CPUS: raise LightVisionError(f"unknown processor {cpu!r}: choose one of {', '.join(CPUS)}")
     folder = emulator_folder()
     if not folder.exists():
         raise LightVisionError("the emulated ARM system is not prepared on this machine: "
-                               "call lightvision.measure.instructions.prepare_emulator() once (a minute, on Debian 12)")
+                               "call lightvision.measure.instructions.prepare_emulator() once (a minute, on "
+                               "Debian 12)")
     return _emulate(folder, cpu, arguments, marks, cwd, timeout)
 
 # %% ../../nbs/09d_instructions.ipynb #edfe1326
@@ -159,7 +192,8 @@ path, size, images, warm, calls = json.loads(sys.argv[1])
 opened = open_artifact(path)
 if images: print(json.dumps(opened(np.load(images)).tolist())), sys.exit()
 size = opened.size or size
-run, mark, x = opened.run, os.sched_yield, (np.arange(3*size[0]*size[1])*0.618 % 1).astype(np.float32).reshape(1, 3, *size)
+run, mark, x = opened.run, os.sched_yield, (np.arange(3*size[0]*size[1])*0.618 % 1).astype(np.float32)
+x = x.reshape(1, 3, *size)
 gc.collect(), gc.disable()
 for _ in range(warm): run(x)
 for _ in range(2): mark()
@@ -170,7 +204,8 @@ print(json.dumps(size))
 def _guest(path, cpu, size=None, images=None, warm=0, calls=0):
     "The answer of `GUEST`, and the counts at its marks; all names that it sees are always the same"
     path, kind = Path(path), Path(path).suffix.lower()
-    if kind not in (".onnx", ".tflite"): raise LightVisionError(f"{path} cannot run on the emulated processor: give an .onnx or .tflite file")
+    if kind not in (".onnx", ".tflite"):
+        raise LightVisionError(f"{path} cannot run on the emulated processor: give an .onnx or .tflite file")
     if not path.is_file(): raise LightVisionError(f"there is no file {path}")
     program = Path(runtimes.__file__).read_text() + GUEST
     with tempfile.TemporaryDirectory(prefix="lightvision-") as d:
@@ -180,7 +215,8 @@ def _guest(path, cpu, size=None, images=None, warm=0, calls=0):
         request = json.dumps([net, size, pictures if images is not None else "", warm, calls])
         try: answer = json.loads(emulate(["-P", "-c", program, request], cpu, marks if calls else None, d))
         except LightVisionError as e: raise LightVisionError(str(e).replace(net, str(path))) from None
-        return answer, [int(line) for line in marks.read_text().splitlines() if line.isdigit()] if calls else []
+        return answer, [int(line) for line in marks.read_text().splitlines()
+                        if line.isdigit()] if calls else []
 
 def run_emulated(path, # .onnx or .tflite
                  images, # uint8 [N, 3, H, W], or float32 in [0, 1]
@@ -189,7 +225,7 @@ def run_emulated(path, # .onnx or .tflite
     "The logits that an Artifact gives on an emulated ARM processor."
     return np.array(_guest(path, cpu, images=images)[0], np.float32)
 
-def calls_cost(marks: list, # counts at two marks that follow each other, then at the begin and the end of each call
+def calls_cost(marks: list, # counts at two marks in a row, then at the begin and the end of each call
               ) -> list: # instructions of each call
     "What lies between marks, less the cost of marking."
     empty = marks[1] - marks[0]
@@ -209,8 +245,10 @@ def count_instructions(path, # .onnx or .tflite
     with ThreadPoolExecutor(min(runs, os.cpu_count() or 1)) as pool:
         answers = list(pool.map(lambda _: _guest(path, cpu, size, None, warm, calls), range(runs)))
     found, runtime = [calls_cost(marks) for _, marks in answers], runtimes.RUNTIMES[path.suffix.lower()]
-    versions = dict(line.split(" --hash")[0].split("==") for line in (DATA/"wheels.txt").read_text().splitlines() if "==" in line)
-    return dict(artifact=path.name, runtime=runtime.name, version=versions[runtime.package], cpu=cpu, device=CPUS[cpu][0], threads=1,
+    versions = dict(line.split(" --hash")[0].split("==")
+                    for line in (DATA/"wheels.txt").read_text().splitlines() if "==" in line)
+    return dict(artifact=path.name, runtime=runtime.name, version=versions[runtime.package], cpu=cpu,
+                device=CPUS[cpu][0], threads=1,
                 height=answers[0][0][0], width=answers[0][0][1], bytes=path.stat().st_size,
                 instructions=int(np.median(found)), least=int(np.min(found)), most=int(np.max(found)),
                 calls=calls, runs=runs, runs_identical=all(f == found[0] for f in found))
@@ -225,14 +263,16 @@ def bench_instructions(paths: list, # .onnx and .tflite files
     if not paths: raise LightVisionError("there is nothing to count: give the path of at least one Artifact")
     table = pd.DataFrame([count_instructions(path, cpu, size, runs) for path in paths for cpu in cpus])
     for _, row in table[~table["runs_identical"]].iterrows():
-        print(f"{row.artifact} on {row.cpu}: the runs differ ({row.least:,} to {row.most:,} instructions); quote this count with care")
+        print(f"{row.artifact} on {row.cpu}: the runs differ ({row.least:,} to {row.most:,} instructions); "
+              "quote this count with care")
     return table
 
 def plot_instructions(table: pd.DataFrame, # from `bench_instructions`
                       title: str = "", # what was counted
                      ) -> plt.Figure:
     "Bars of the counts; no intervals, since a count has none."
-    table = table.assign(millions=table["instructions"]/1e6, processor=table["cpu"] + " (" + table["device"] + ")")
+    table = table.assign(millions=table["instructions"]/1e6,
+                         processor=table["cpu"] + " (" + table["device"] + ")")
     fig, ax = plt.subplots(figsize=(7, 1 + 0.5*table["artifact"].nunique()), dpi=80, layout="constrained")
     sns.barplot(table, x="millions", y="artifact", hue="processor", palette="colorblind", ax=ax)
     for bars in ax.containers: ax.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)

@@ -39,7 +39,8 @@ class Contestant:
                 ):
         self.log = tempfile.TemporaryFile()
         env = {**os.environ, "OMP_NUM_THREADS": str(threads or runtimes.all_threads())}
-        self.process = subprocess.Popen([python or sys.executable, "-c", SERVE, runtimes.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([python or sys.executable, "-c", SERVE, runtimes.__file__],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log, env=env, text=True)
         self.path, self.batch = Path(path), batch
         try: self.facts = self.ask(open=str(path), threads=threads, batch=batch, size=size)
@@ -53,7 +54,9 @@ class Contestant:
             print(json.dumps(request), file=self.process.stdin, flush=True)
             line = self.process.stdout.readline()
         except BrokenPipeError: line = ""
-        if not line: raise LightVisionError(f"the runtime of {self.path} died{self._last_words()}: export the file again, or leave it out")
+        if not line:
+            raise LightVisionError(f"the runtime of {self.path} died{self._last_words()}: export the file "
+                                   "again, or leave it out")
         answer = json.loads(line)
         if "error" in answer: raise LightVisionError(answer["error"])
         return answer
@@ -71,7 +74,8 @@ class Contestant:
         "End the process."
         self.process.kill()
         self.process.wait()
-        with suppress(BrokenPipeError): self.process.stdin.close() # a request that a dead process did not take
+        # a request that a dead process did not take
+        with suppress(BrokenPipeError): self.process.stdin.close()
         self.process.stdout.close(); self.log.close()
 
     def __enter__(self): return self
@@ -92,9 +96,10 @@ def take_turns(contestants: dict, # name -> `Contestant`, or whatever has its `b
                warm_seconds: float = 0.5, # of each, before the first round
                energy=lambda: 0., # reads a meter, in joules
                seed: int = 0, # of the order
-              ) -> pd.DataFrame: # one row a block: round, contestant, calls, ms (median), total_ms, joules, all (array of ms)
+              ) -> pd.DataFrame: # a row a block: round, contestant, calls, ms (median), total_ms, joules, all
     "Blocks of all contestants, each round in an order of its own."
-    calls = {name: int(np.clip(block_ms/warm_up(c, warm_seconds), 5, 5000)) for name, c in contestants.items()}
+    calls = {name: int(np.clip(block_ms/warm_up(c, warm_seconds), 5, 5000))
+             for name, c in contestants.items()}
     rng, rows = np.random.default_rng(seed), []
     for k in range(rounds):
         order = order[::-1] if k % 2 else rng.permutation(list(contestants))
@@ -102,7 +107,8 @@ def take_turns(contestants: dict, # name -> `Contestant`, or whatever has its `b
             contestants[name].block(3) # its data returns to the caches
             before = energy()
             ms = contestants[name].block(calls[name])
-            rows.append(dict(round=k, contestant=str(name), calls=len(ms), ms=float(np.median(ms)), total_ms=ms.sum(), joules=energy() - before, all=ms))
+            rows.append(dict(round=k, contestant=str(name), calls=len(ms), ms=float(np.median(ms)),
+                             total_ms=ms.sum(), joules=energy() - before, all=ms))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/09b_latency.ipynb #4860628b
@@ -113,7 +119,8 @@ def summary(blocks: pd.DataFrame, # the rows of one contestant from `take_turns`
     p50, low, high = median_interval(blocks["ms"])
     p90, p99 = np.quantile(np.concatenate(list(blocks["all"])), [0.9, 0.99])
     calls = int(blocks["calls"].sum())
-    return dict(p50_ms=p50, p50_low=low, p50_high=high, p90_ms=float(p90), p99_ms=float(p99), images_per_second=1000*batch*calls/blocks["total_ms"].sum(),
+    return dict(p50_ms=p50, p50_low=low, p50_high=high, p90_ms=float(p90), p99_ms=float(p99),
+                images_per_second=1000*batch*calls/blocks["total_ms"].sum(),
                 blocks=len(blocks), calls=calls)
 
 # %% ../../nbs/09b_latency.ipynb #d770f876
@@ -127,13 +134,18 @@ def speedup(turns: pd.DataFrame, # from `take_turns`, or `table.attrs["turns"]`
     return dict(zip(("ratio", "low", "high"), ratio_interval(by[slow], by[fast])))
 
 # %% ../../nbs/09b_latency.ipynb #d629eb0a
-WATTS = 10. # an assumption, not a measurement: a core under load and its fraction of a desktop processor's package; a Raspberry Pi 4 takes some 3 to 6 W in all
+# an assumption, not a measurement: a core under load and its fraction of a desktop processor's package; a
+# Raspberry Pi 4 takes some 3 to 6 W in all
+WATTS = 10.
 
 def rapl_meter(root="/sys/class/powercap", # where Linux shows it
               ): # () -> joules since the first call; None where it cannot be read
     "The energy counter of the processor packages."
-    zones = [z for z in Path(root).glob("*-rapl:*") if z.name.count(":") == 1] # packages; what is below them is part of them
-    try: state = {z: [int((z/"energy_uj").read_text()), int((z/"max_energy_range_uj").read_text()), 0] for z in zones}
+    # packages; what is below them is part of them
+    zones = [z for z in Path(root).glob("*-rapl:*") if z.name.count(":") == 1]
+    try:
+        state = {z: [int((z/"energy_uj").read_text()), int((z/"max_energy_range_uj").read_text()), 0]
+                 for z in zones}
     except (OSError, ValueError): return None
     def joules():
         for z, s in state.items():
@@ -150,13 +162,14 @@ def energy(blocks: pd.DataFrame, # the rows of one contestant from `take_turns`
     "Millijoules of one image."
     seconds, images = blocks["total_ms"].sum()/1000, batch*blocks["calls"].sum()
     joules = blocks["joules"].sum() if measured else watts*seconds
-    return dict(energy_mj=1000*joules/images, energy_kind="RAPL" if measured else "estimate", watts=joules/seconds)
+    return dict(energy_mj=1000*joules/images, energy_kind="RAPL" if measured else "estimate",
+                watts=joules/seconds)
 
 # %% ../../nbs/09b_latency.ipynb #bd0a5a43
 def contestant_names(paths, # files
                      threads, # numbers; None: all
                     ) -> dict: # name -> (path, threads)
-    "Short names that differ: the file's name, with folders where needed, and the threads where there are several."
+    "Short names that differ: the file's, with folders where needed, and the threads where there are several"
     paths, short = [Path(p) for p in paths], {}
     for p in paths:
         for k in range(1, len(p.parts) + 1):
@@ -165,7 +178,8 @@ def contestant_names(paths, # files
         else: raise LightVisionError(f"{p} is given twice: name each file once")
         short[p] = name
     resolved = dict.fromkeys(runtimes.all_threads() if t is None else t for t in threads)
-    return {name if len(resolved) == 1 else f"{name}, {t} thread{'s'*(t > 1)}": (p, t) for p, name in short.items() for t in resolved}
+    return {name if len(resolved) == 1 else f"{name}, {t} thread{'s'*(t > 1)}": (p, t)
+            for p, name in short.items() for t in resolved}
 
 # %% ../../nbs/09b_latency.ipynb #f0f9c00b
 def bench_latency(
@@ -181,25 +195,36 @@ def bench_latency(
     pythons: dict = None, # suffix -> another Python for its runtime, such as {".tflite": "path/to/python"}
 ) -> pd.DataFrame: # see above; the blocks are in its attrs["turns"]
     "Latency, throughput, memory and energy of Artifacts, in turns on a machine of their own."
-    for name, value, least in (("rounds", rounds, 2), ("block_ms", block_ms, 1), ("batch", batch, 1), ("watts", watts, 0.1)):
+    for name, value, least in (("rounds", rounds, 2), ("block_ms", block_ms, 1), ("batch", batch, 1),
+                               ("watts", watts, 0.1)):
         if not value >= least: raise LightVisionError(f"{name} is {value}: it must be at least {least}")
-    if not paths: raise LightVisionError("there is nothing to measure: give the path of at least one Artifact")
+    if not paths:
+        raise LightVisionError("there is nothing to measure: give the path of at least one Artifact")
     names, meter = contestant_names(paths, threads), rapl_meter()
     with machine_lock(wait=wait), ExitStack() as stack:
         if need_quiet:
             with watch_machine() as now: time.sleep(1)
-            if not now["quiet"]: raise LightVisionError(f"other programs take {now['others']:.2f} of {os.cpu_count()} cores: stop them and measure again")
-        stands = {name: stack.enter_context(Contestant(path, t, batch, size, (pythons or {}).get(path.suffix))) for name, (path, t) in names.items()}
-        with watch_machine(lambda: [c.process.pid for c in stands.values()]) as seen: turns = take_turns(stands, rounds, block_ms, energy=meter or (lambda: 0.))
+            if not now["quiet"]:
+                raise LightVisionError(f"other programs take {now['others']:.2f} of {os.cpu_count()} cores: "
+                                       "stop them and measure again")
+        stands = {name: stack.enter_context(Contestant(path, t, batch, size,
+                                                       (pythons or {}).get(path.suffix)))
+                  for name, (path, t) in names.items()}
+        with watch_machine(lambda: [c.process.pid for c in stands.values()]) as seen:
+            turns = take_turns(stands, rounds, block_ms, energy=meter or (lambda: 0.))
     rows = []
     for name, c in stands.items():
         blocks, facts = turns[turns["contestant"] == name], c.facts
-        rows.append(dict(artifact=c.path.name, contestant=name, runtime=facts["runtime"], version=facts["version"], threads=facts["threads"], batch=batch,
-                         height=facts["size"][0], width=facts["size"][1], bytes=c.path.stat().st_size, **summary(blocks, batch),
-                         peak_memory_mb=facts["peak_bytes"]/1e6 if facts["peak_bytes"] is not None else math.nan,
+        rows.append(dict(artifact=c.path.name, contestant=name, runtime=facts["runtime"],
+                         version=facts["version"], threads=facts["threads"], batch=batch,
+                         height=facts["size"][0], width=facts["size"][1], bytes=c.path.stat().st_size,
+                         **summary(blocks, batch),
+                         peak_memory_mb=facts["peak_bytes"]/1e6 if facts["peak_bytes"] is not None
+                         else math.nan,
                          **energy(blocks, meter is not None, watts, batch), **seen, **machine()))
     if not seen["quiet"]:
-        print(f"other programs took {seen['others']:.2f} of {os.cpu_count()} cores meanwhile: these rows are marked quiet = False; do not quote them")
+        print(f"other programs took {seen['others']:.2f} of {os.cpu_count()} cores meanwhile: these rows are "
+              "marked quiet = False; do not quote them")
     table = pd.DataFrame(rows)
     table.attrs["turns"] = turns.drop(columns="all").to_dict("list")
     return table
@@ -211,11 +236,14 @@ def plot_latency(table: pd.DataFrame, # from `bench_latency`
     "The median of each block as a dot, the median of all with its interval as a bar."
     turns, names = pd.DataFrame(table.attrs["turns"]), table["contestant"].tolist()
     fig, ax = plt.subplots(figsize=(7, 0.9 + 0.45*len(names)), dpi=80, layout="constrained")
-    sns.stripplot(turns, x="ms", y="contestant", order=names, hue="contestant", hue_order=names, palette="colorblind", size=3, alpha=0.6, jitter=0.25,
+    sns.stripplot(turns, x="ms", y="contestant", order=names, hue="contestant", hue_order=names,
+                  palette="colorblind", size=3, alpha=0.6, jitter=0.25,
                   legend=False, ax=ax)
     interval = [table["p50_ms"] - table["p50_low"], table["p50_high"] - table["p50_ms"]]
-    ax.errorbar(table["p50_ms"], range(len(names)), xerr=interval, fmt="|", c="black", ms=14, capsize=4, lw=1.5)
-    ax.set(xlabel=f"milliseconds a call of {table['batch'].iloc[0]} image(s): blocks, median and its 95 % interval", ylabel="", title=title)
+    ax.errorbar(table["p50_ms"], range(len(names)), xerr=interval, fmt="|", c="black", ms=14, capsize=4,
+                lw=1.5)
+    ax.set(xlabel=f"milliseconds a call of {table['batch'].iloc[0]} image(s): blocks, median and its 95 % "
+                  "interval", ylabel="", title=title)
     ax.set_xlim(left=0)
     return fig
 
@@ -228,8 +256,10 @@ def latency_limit(ms: float, # milliseconds an image
     if not 0 < ms < float("inf"): raise LightVisionError(f"the limit is {ms} ms: it must be above 0")
     def measure(net):
         with tempfile.TemporaryDirectory() as folder:
-            to_onnx(ptq(net, task, PtqSettings(bits=8, calibration_images=32), Context()), path := Path(folder)/"net.onnx")
-            with Contestant(path) as contestant: return float(median_interval(take_turns({"net": contestant}, rounds)["ms"])[0])
+            to_onnx(ptq(net, task, PtqSettings(bits=8, calibration_images=32), Context()),
+                    path := Path(folder)/"net.onnx")
+            with Contestant(path) as contestant:
+                return float(median_interval(take_turns({"net": contestant}, rounds)["ms"])[0])
     return Limit(ms, measure)
 
 # %% ../../nbs/09b_latency.ipynb #c0e2c60b
@@ -239,7 +269,9 @@ def merge_device_json(paths, # files written by bench_device.py
     rows = []
     for path in paths:
         try: whole = json.loads(Path(path).read_text())
-        except OSError as e: raise LightVisionError(f"{path} cannot be read ({e.strerror}): give the JSON that bench_device.py wrote") from None
+        except OSError as e:
+            raise LightVisionError(f"{path} cannot be read ({e.strerror}): give the JSON that "
+                                   "bench_device.py wrote") from None
         except ValueError: whole = None
         whole = whole if isinstance(whole, dict) and whole.get("format") == "lightvision-device-1" else {}
         parts = [whole.get("device"), *(whole["rows"] if isinstance(whole.get("rows"), list) else [None])]

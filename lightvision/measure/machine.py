@@ -16,7 +16,7 @@ from ..core import LightVisionError, cache_folder, writable
 
 # %% ../../nbs/09a_machine.ipynb #73171282
 @contextmanager
-def machine_lock(alone: bool = True, # True: to measure; False: to work beside other work, but never beside a measurement
+def machine_lock(alone: bool = True, # True: to measure; False: to work, but never beside a measurement
                  wait: float = 30., # seconds
                 ):
     "Hold this machine to measure on it, or share it to work on it."
@@ -37,9 +37,9 @@ def machine_lock(alone: bool = True, # True: to measure; False: to work beside o
 BUSY = 0.05 # of all cores: below it, other programs were a mail program, not a neighbour
 
 @contextmanager
-def watch_machine(processes=lambda: [], # gives the ids of processes whose time is ours too; those that end meanwhile count by themselves
+def watch_machine(processes=lambda: [], # the ids of processes whose time is ours; those that end count anyway
            ):
-    "Yield a dict that says at the end how busy the machine was with other things: load, others (cores), quiet."
+    "Yield a dict that says at the end how busy the machine was otherwise: load, others (cores), quiet"
     def spent():
         total, own = psutil.cpu_times(), sum(os.times()[:4])
         for pid in processes():
@@ -58,5 +58,7 @@ def machine() -> dict:
     "What the measurement was made on; no name of a person or a network."
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
-        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
-    return dict(host=cpu, cores=os.cpu_count(), system=platform.system(), measured=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines()
+                    if line.startswith("model name")), cpu)
+    return dict(host=cpu, cores=os.cpu_count(), system=platform.system(),
+                measured=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))

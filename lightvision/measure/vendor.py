@@ -29,17 +29,22 @@ def vendor_table(artifacts: dict, # name -> Artifact, all of one format; the one
                settings: PtqSettings = PtqSettings(bits=8), # the vendor's calibration images
                context: Context = Context(), # the same
                rounds: int = 30, # blocks of each, in turns
-              ) -> pd.DataFrame: # one row a file: accuracy %, bytes, ms and times faster than fp32 with 95 % intervals, float layers left (in .onnx)
+              ) -> pd.DataFrame: # a row a file: accuracy %, bytes, ms, speed over fp32, float layers left
     "Our files and what the runtime's own quantizer makes, side by side in the same run"
     test, (suffix,) = task.indices("test"), {a.path.suffix for a in artifacts.values()}
     vendor, quantize = VENDORS[suffix]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         files = {name: a.path for name, a in artifacts.items()}
         files[vendor] = quantize(model, task, Path(folder)/f"vendor{suffix}", settings, context)
-        turns = take_turns({name: stack.enter_context(Contestant(file)) for name, file in files.items()}, rounds)
+        turns = take_turns({name: stack.enter_context(Contestant(file)) for name, file in files.items()},
+                           rounds)
         def row(name, file):
-            found, accuracy = kernels(file) if suffix == ".onnx" else {}, (run_logits(file, task.images[test]).argmax(1) == task.labels[test].numpy()).mean()
+            found, accuracy = (kernels(file) if suffix == ".onnx" else {},
+                               (run_logits(file, task.images[test]).argmax(1)
+                                == task.labels[test].numpy()).mean())
             ms, gain = median_interval(turns.query("contestant == @name")["ms"]), speedup(turns, "fp32", name)
-            return dict(model=name, accuracy=100*float(accuracy), bytes=file.stat().st_size, **dict(zip(("ms", "ms_low", "ms_high"), ms)),
-                        speedup=gain["ratio"], speedup_low=gain["low"], speedup_high=gain["high"], float_layers=sum(found[k] for k in _FLOAT) if found else None)
+            return dict(model=name, accuracy=100*float(accuracy), bytes=file.stat().st_size,
+                        **dict(zip(("ms", "ms_low", "ms_high"), ms)),
+                        speedup=gain["ratio"], speedup_low=gain["low"], speedup_high=gain["high"],
+                        float_layers=sum(found[k] for k in _FLOAT) if found else None)
         return pd.DataFrame([row(*item) for item in files.items()]).set_index("model")

@@ -28,11 +28,13 @@ _ROWS = [ # name, then the columns
     ("mobilenetv2_050", "mobilenetv2_050", "inverted residual", "student", "hub", "stride-1 stem"),
     ("mobilenetv2_035", "mobilenetv2_035", "inverted residual", "student", "none", "stride-1 stem"),
     ("mobilenetv3_small", "mobilenetv3_small_100", "inverted residual", "student", "hub", "stride-1 stem"),
-    ("mobilenetv3_small_050", "mobilenetv3_small_050", "inverted residual", "student", "hub", "stride-1 stem"),
+    ("mobilenetv3_small_050", "mobilenetv3_small_050", "inverted residual", "student", "hub",
+     "stride-1 stem"),
     ("vit_tiny", "vit_tiny_patch16_224", "transformer", "student", "hub", "patch 8"),
     ("clip_vit_b32", "vit_base_patch32_clip_224.openai", "transformer", "teacher", "hub", "patch 8; heavy"),
 ]
-ARCHITECTURES = {name: dict(zip(_COLUMNS, row)) for name, *row in _ROWS} # alias -> what the study knows about it
+# alias -> what the study knows about it
+ARCHITECTURES = {name: dict(zip(_COLUMNS, row)) for name, *row in _ROWS}
 
 # %% ../../nbs/01_architectures.ipynb #9af39f61
 def list_architectures() -> pd.DataFrame: # timm's name, family, role, source of weights and advice

@@ -23,25 +23,32 @@ from .weights import config_text, read_config, read_safetensors
 @dataclass(frozen=True)
 class Editor:
     "How one kind of change to a network is saved, redone, undone and made again"
-    rebuild: object # (model, edit) -> model: the change, done to a fresh network; the weights are loaded afterwards
+    # (model, edit) -> model: the change, done to a fresh network; the weights are loaded afterwards
+    rebuild: object
     pack: object = None # (model, state, edit) -> state: as it is stored; None: as it is
     unpack: object = None # (model, state, edit) -> state: back again, for the rebuilt model
-    lift: object = None # (model) -> model: the float network without this change; None: it does not stand in the way of other changes
-    lower: object = None # (model, edit, task, context) -> model: the change made again, after another step has changed the float network
+    # (model) -> model: the float network without this change; None: it does not stand in the way of other
+    # changes
+    lift: object = None
+    # (model, edit, task, context) -> model: the change made again, after another step has changed the float
+    # network
+    lower: object = None
 
 EDITORS = {} # filled by `editor`
 
 def editor(name: str, # of the change; that of its module
            rebuild, pack=None, unpack=None, lift=None, lower=None): # see `Editor`
     "Register how a kind of change is saved and redone"
-    if not (name in EDITORS and stays(EDITORS[name].rebuild, rebuild)): EDITORS[name] = Editor(rebuild, pack, unpack, lift, lower)
+    if not (name in EDITORS and stays(EDITORS[name].rebuild, rebuild)):
+        EDITORS[name] = Editor(rebuild, pack, unpack, lift, lower)
 
 def find_editor(name: str # as an edit's "by" says
                ) -> Editor:
     "The editor of a kind of change; the modules that register editors are imported when one is looked for"
     if name not in EDITORS: discover("lightvision.compress")
     if name in EDITORS: return EDITORS[name]
-    raise LightVisionError(f"this network was changed by {name!r}, which this version does not know: install a newer lightvision")
+    raise LightVisionError(f"this network was changed by {name!r}, which this version does not know: install "
+                           "a newer lightvision")
 
 # %% ../../nbs/01c_checkpoint.ipynb #a09b0b05
 def edits_of(model: nn.Module # a classifier
@@ -55,7 +62,9 @@ def add_edit(model: nn.Module, # a classifier, its configuration is changed in p
     "Write down a change to a network's structure"
     model.config = {**model.config, "edits": [e for e in edits_of(model) if e["by"] != edit["by"]] + [edit]}
 
-def remove_edit(model: nn.Module, by: str) -> None:
+def remove_edit(model: nn.Module, # it is changed
+                by: str, # the step that wrote the edit, such as "prune"
+               ) -> None:
     "Strike a change out of the configuration"
     model.config = {**model.config, "edits": [e for e in edits_of(model) if e["by"] != by]}
 
@@ -95,7 +104,9 @@ def _restore(state, config):
     return model.eval()
 
 @torch.no_grad()
-def same_outputs(model, other) -> bool:
+def same_outputs(model, # a network
+                 other, # another, for the same images
+                ) -> bool:
     "Whether two classifiers give the same logits for two random images, up to rounding"
     x = torch.rand(2, 3, *model.config["image_size"], generator=torch.Generator().manual_seed(0))
     a, b = (m.eval()(x.to(next(m.parameters()).device)).float().cpu() for m in (model, other))
@@ -112,14 +123,19 @@ def save_model(model: Classifier, # a classifier; if its structure was changed, 
     try: good = same_outputs(model, _restore(state, model.config))
     except (RuntimeError, KeyError): good = False
     finally: model.train(training)
-    if not good: raise LightVisionError(f"this {model.config['arch']} is not what its configuration and edits describe: change networks with the "
-                                        "steps of lightvision, or write edits for your own change (see Editor)")
+    if not good:
+        raise LightVisionError(f"this {model.config['arch']} is not what its configuration and edits "
+                               "describe: change networks with the "
+                               "steps of lightvision, or write edits for your own change (see Editor)")
     return write_atomic(path, save(state, metadata={"lightvision": config_text(model.config)}))
 
 def load_model(path: Path, # a file of `save_model`
               ) -> Classifier: # on the CPU, in evaluation mode
     "Load a classifier, pruned and quantized ones too; a truncated or foreign file is one clear error"
     state, metadata = read_safetensors(path)
-    if "lightvision" not in metadata: raise LightVisionError(f"{path} holds no LightVision model: pass it as weights= to create_model instead")
+    if "lightvision" not in metadata:
+        raise LightVisionError(f"{path} holds no LightVision model: pass it as weights= to create_model "
+                               "instead")
     try: return _restore(state, read_config(metadata["lightvision"], path))
-    except (RuntimeError, KeyError) as e: raise LightVisionError(f"{path} is inconsistent ({str(e).splitlines()[0]}): make it again") from None
+    except (RuntimeError, KeyError) as e:
+        raise LightVisionError(f"{path} is inconsistent ({str(e).splitlines()[0]}): make it again") from None

@@ -27,7 +27,7 @@ def default_stem(name: str, # timm's name
 def default_patch(name: str, # timm's name, such as "vit_tiny_patch16_224"
                   size: tuple, # (height, width) in pixels
                  ) -> int: # pixels; None for networks without patches
-    "The patch size of a transformer for an image size: at most its own, at least 8 patches a side where 4 pixels allow it"
+    "A transformer's patch size for an image size: at most its own, 8 patches a side where 4 pixels allow it"
     if "_patch" not in name: return None
     own = int(name.split("_patch")[1].split("_")[0])
     return min(own, max(4, 2**(min(size).bit_length() - 4)))
@@ -40,11 +40,14 @@ def set_stem(net: nn.Module, # a timm network that starts with a convolution
     conv = net.get_submodule(path) if isinstance(path, str) else None
     if not isinstance(conv, nn.Conv2d) or conv.kernel_size == conv.stride: # a patch embedding is no stem
         if stride is None: return None
-        raise LightVisionError("this network has no stem whose stride can be changed: use patch_size for a transformer, or leave stem_stride out")
+        raise LightVisionError("this network has no stem whose stride can be changed: use patch_size for a "
+                               "transformer, or leave stem_stride out")
     if stride is None or conv.stride == (stride, stride): return conv.stride[0]
-    # at stride 1 "same" padding is symmetric, so a plain convolution does it and exports cleanly; at stride 2 timm's own class must stay
+    # at stride 1 "same" padding is symmetric, so a plain convolution does it and exports cleanly; at stride 2
+    # timm's own class must stay
     padding = tuple((k - 1) // 2 for k in conv.kernel_size) if stride == 1 else conv.padding
-    new = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, stride, padding, bias=conv.bias is not None)
+    new = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, stride, padding,
+                    bias=conv.bias is not None)
     new.load_state_dict(conv.state_dict())
     net.set_submodule(path, new)
     return stride
@@ -65,7 +68,8 @@ class Classifier(nn.Module):
         if isinstance(head, nn.Linear): nn.init.normal_(head.weight, std=0.01); nn.init.zeros_(head.bias)
         stem = set_stem(self.net, config["stem_stride"])
         self.config = dict(config, stem_stride=stem)
-        for key in ("mean", "std"): self.register_buffer(key, torch.tensor(config[key], dtype=torch.float32).view(1, 3, 1, 1))
+        for key in ("mean", "std"):
+            self.register_buffer(key, torch.tensor(config[key], dtype=torch.float32).view(1, 3, 1, 1))
 
     @property
     def weights_source(self): return self.config["weights_source"]
@@ -80,15 +84,18 @@ def load_body(net: nn.Module, # a timm network
              ) -> None:
     "Load every tensor except the head; anything missing, left over or of another shape is an error"
     cfg = net.pretrained_cfg or {}
-    resample = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None) if cfg.get("fixed_input_size") else None
+    resample = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn",
+                       None) if cfg.get("fixed_input_size") else None
     if resample: state = resample(dict(state), net)
     heads = cfg.get("classifier") or ()
     heads = tuple(f"{h}." for h in ([heads] if isinstance(heads, str) else heads))
     want = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(heads)}
     have = {k: v for k, v in state.items() if not k.startswith(heads)}
     wrong = sorted(set(want) ^ set(have)) + [k for k in want if k in have and want[k] != have[k].shape]
-    if wrong: raise LightVisionError(f"{source} does not fit this network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
-                                     "use weights=\"scratch\" or weights of the same architecture")
+    if wrong:
+        raise LightVisionError(f"{source} does not fit this network: {len(wrong)} tensors differ, the first "
+                               f"is {wrong[0]}; "
+                               "use weights=\"scratch\" or weights of the same architecture")
     net.load_state_dict(have, strict=False)
 
 # %% ../../nbs/01b_classifier.ipynb #669fe1a7
@@ -100,21 +107,28 @@ def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
                  weights: str = "auto", # see `find_weights`
                  stem_stride: int = None, # None: 1 for light networks on small images, else the network's own
                  patch_size: int = None, # pixels, transformers only; None: at least 8 patches a side
-                 mean: tuple = None, # pixel mean for a network from scratch (None: 0.5); pretrained weights bring their own
+                 # pixel mean for a network from scratch (None: 0.5); pretrained weights bring their own
+                 mean: tuple = None,
                  std: tuple = None, # pixel standard deviation, likewise
                  seed: int = 0, # of the random weights: the head, or everything from scratch
                  classes: list = None, # class names, kept with the network; None: unknown
                 ) -> Classifier: # on the CPU, in evaluation mode
     "A classifier by name; the same arguments and sources give the same network"
     name, size, found = timm_name(arch), _pair(image_size), find_weights(arch, weights)
-    if n_classes < 2: raise LightVisionError(f"n_classes is {n_classes}: a classifier needs at least 2 classes")
+    if n_classes < 2:
+        raise LightVisionError(f"n_classes is {n_classes}: a classifier needs at least 2 classes")
     patch = patch_size or default_patch(name, size)
-    if patch_size and "_patch" not in name: raise LightVisionError(f"{arch} has no patches: leave patch_size out, or use stem_stride")
+    if patch_size and "_patch" not in name:
+        raise LightVisionError(f"{arch} has no patches: leave patch_size out, or use stem_stride")
     if patch and (size[0] % patch or size[1] % patch):
-        raise LightVisionError(f"images of {size[0]}x{size[1]} pixels do not divide into patches of {patch}: choose another size or patch_size")
-    config = dict(arch=arch, n_classes=int(n_classes), image_size=list(size), stem_stride=stem_stride or default_stem(name, size), patch_size=patch,
-                  mean=[float(m) for m in found.mean or mean or (0.5,)*3], std=[float(s) for s in found.std or std or (0.5,)*3],
-                  create_kwargs=dict(found.create_kwargs), weights_source=found.source, seed=int(seed), classes=None if classes is None else list(classes))
+        raise LightVisionError(f"images of {size[0]}x{size[1]} pixels do not divide into patches of {patch}: "
+                               "choose another size or patch_size")
+    config = dict(arch=arch, n_classes=int(n_classes), image_size=list(size),
+                  stem_stride=stem_stride or default_stem(name, size), patch_size=patch,
+                  mean=[float(m) for m in found.mean or mean or (0.5,)*3],
+                  std=[float(s) for s in found.std or std or (0.5,)*3],
+                  create_kwargs=dict(found.create_kwargs), weights_source=found.source, seed=int(seed),
+                  classes=None if classes is None else list(classes))
     if patch: config["stem_stride"] = stem_stride
     with torch.random.fork_rng(devices=[]): # the caller's random numbers stay as they were
         torch.manual_seed(seed)
@@ -130,4 +144,5 @@ def model_for(task, # a Task: gives the number of classes, the image size, and t
              ) -> Classifier:
     "`create_model` with everything that the task knows filled in"
     mean, std = task.stats()
-    return create_model(arch, task.n_classes, tuple(task.size), **{"mean": mean, "std": std, "classes": task.classes, **kwargs})
+    return create_model(arch, task.n_classes, tuple(task.size),
+                        **{"mean": mean, "std": std, "classes": task.classes, **kwargs})

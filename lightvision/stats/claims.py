@@ -49,20 +49,23 @@ def read_claim(values, # a mapping, as in YAML, or a `Claim`
         need(key in known, f"unknown key {key!r}; {suggest(key, known, n=1)}")
     for key in known:
         need(key in values or key not in "ab", f"the key {key!r} is missing")
-        need(key == "margin" or isinstance(values.get(key, ""), str), f"{key} must be text, not {values.get(key)!r}")
+        need(key == "margin" or isinstance(values.get(key, ""), str),
+             f"{key} must be text, not {values.get(key)!r}")
     claim = Claim(**values)
     need(claim.kind in KINDS, f"kind must be one of {', '.join(KINDS)}, not {claim.kind!r}")
     need(claim.test in ("", *TESTS), f"test must be one of {', '.join(TESTS)}, not {claim.test!r}")
-    need(claim.a and claim.b and claim.a != claim.b, f"a and b must be two different recipes, not {claim.a!r} and {claim.b!r}")
+    need(claim.a and claim.b and claim.a != claim.b,
+         f"a and b must be two different recipes, not {claim.a!r} and {claim.b!r}")
     number = isinstance(claim.margin, (int, float)) and not isinstance(claim.margin, bool)
     if claim.kind == "match":
-        need(number and 0 < claim.margin < 100, f"a match needs a margin in percentage points, such as margin: 0.5; got {claim.margin!r}")
+        need(number and 0 < claim.margin < 100,
+             f"a match needs a margin in percentage points, such as margin: 0.5; got {claim.margin!r}")
     else: need(claim.margin is None, "a margin belongs to kind: match; leave it out, or say kind: match")
     return Claim(**{**asdict(claim), "claim": claim.claim or f"{claim.a} {KINDS[claim.kind]} {claim.b}",
                     "test": claim.test or ("t" if claim.kind == "match" else "sign-flip")})
 
 # %% ../../nbs/07b_claims.ipynb #0046a31a
-def run_table(runs, # DataFrame, or objects with the fields task, arch, recipe and seed, such as the Runs of a plan
+def run_table(runs, # DataFrame, or objects with the fields task, arch, recipe and seed, such as Runs
              ) -> pd.DataFrame: # the four columns
     "Task, architecture, recipe and seed of each Run"
     columns = ["task", "arch", "recipe", "seed"]
@@ -70,33 +73,42 @@ def run_table(runs, # DataFrame, or objects with the fields task, arch, recipe a
     return pd.DataFrame([[getattr(r, c) for c in columns] for r in runs], columns=columns)
 
 def _side(text, arch=""):
-    "Architecture and recipe of one side; a slash within a recipe's brackets is not the one that separates them"
+    "Architecture and recipe of one side; a slash in a recipe's brackets does not separate them"
     named = re.match(r"([^/(\[]+)/(.+)", text)
     return named.groups() if named else (arch, text)
 
 def _rows_of(claim, runs):
     "(task, (arch, recipe) of a, (arch, recipe) of b) of all comparisons that a claim stands for"
     there = set(zip(runs.task, runs.arch, runs.recipe))
-    tasks, archs = ([wanted] if wanted else list(dict.fromkeys(column)) for wanted, column in ((claim.task, runs.task), (claim.arch, runs.arch)))
-    rows = dict.fromkeys((task, _side(claim.a, arch), _side(claim.b, arch)) for task, arch in product(tasks, archs))
+    tasks, archs = ([wanted] if wanted else list(dict.fromkeys(column))
+                    for wanted, column in ((claim.task, runs.task), (claim.arch, runs.arch)))
+    rows = dict.fromkeys((task, _side(claim.a, arch), _side(claim.b, arch))
+                         for task, arch in product(tasks, archs))
     return [(task, a, b) for task, a, b in rows if a != b and (task, *a) in there and (task, *b) in there]
 
 def check_family(family, # list of mappings, as in the plan's YAML, or of `Claim`
-                 runs=None, # the plan's Runs or a table of them: each claim must have something to compare; None: only the form is checked
+                 # the plan's Runs or a table of them: each claim must have something to compare; None: only
+                 # the form is checked
+                 runs=None,
                 ) -> list: # of `Claim`
     "Check a declared family; `LightVisionError` names the first claim that cannot be tested"
     if not isinstance(family, list) or not family:
-        raise LightVisionError(f"family must be a list with at least one claim, such as [{{a: kd, b: finetune}}]; got {family!r}")
+        raise LightVisionError(f"family must be a list with at least one claim, such as [{{a: kd, b: "
+                               f"finetune}}]; got {family!r}")
     claims = [read_claim(c, f"family, claim {i + 1}") for i, c in enumerate(family)]
     for i, c in enumerate(claims):
         where = f"family, claim {i + 1} ({c.claim})"
         if (j := [d.claim for d in claims].index(c.claim)) < i:
-            raise LightVisionError(f"{where}: has the name of claim {j + 1}; say something else in its key claim, or leave one out")
+            raise LightVisionError(f"{where}: has the name of claim {j + 1}; say something else in its key "
+                                   "claim, or leave one out")
         if runs is None or _rows_of(c, table := run_table(runs)): continue
         recipes, archs = (list(dict.fromkeys(column)) for column in (table.recipe, table.arch))
         for _, recipe in (_side(c.a), _side(c.b)):
-            if recipe not in recipes: raise LightVisionError(f"{where}: no Run has the recipe {recipe!r}; there are {', '.join(recipes)}")
-        raise LightVisionError(f"{where}: no task and architecture have Runs of both sides; correct task, arch, or the name before '/' "
+            if recipe not in recipes:
+                raise LightVisionError(f"{where}: no Run has the recipe {recipe!r}; there are "
+                                       f"{', '.join(recipes)}")
+        raise LightVisionError(f"{where}: no task and architecture have Runs of both sides; correct task, "
+                               "arch, or the name before '/' "
                                f"(architectures: {', '.join(archs)})")
     return claims
 
@@ -105,37 +117,46 @@ def _verdict(row, best, family, alpha):
     "What the declared test says; `best` is the smallest adjusted p that the seeds of this family allow"
     if not row["seeds"]: return "not measured: no seed has both sides"
     if best > alpha:
-        return (f"cannot be shown with {row['seeds']} seed{'s' if row['seeds'] > 1 else ''}: the smallest possible p after Holm is {best:.2g}; "
+        return (f"cannot be shown with {row['seeds']} seed{'s' if row['seeds'] > 1 else ''}: the smallest "
+                f"possible p after Holm is {best:.2g}; "
                 f"{seeds_needed(family, row['test'], row['kind'], alpha)} seeds are needed")
     if row["p_holm"] > alpha: return "not shown"
     if row["kind"] == "match": return f"holds: within ±{row['margin']:g} pp"
-    return f"holds: {row['difference']:.2f} pp better" if row["difference"] > 0 else f"the opposite holds: {-row['difference']:.2f} pp worse"
+    return (f"holds: {row['difference']:.2f} pp better" if row["difference"] > 0
+            else f"the opposite holds: {-row['difference']:.2f} pp worse")
 
 def compare(records: pd.DataFrame, # of one study: columns task, arch, recipe, seed and the claims' metrics
             family: list, # as declared in the plan
-            runs=None, # the plan's Runs, so that unfinished ones stay in the family; None: the Records are all there is
+            # the plan's Runs, so that unfinished ones stay in the family; None: the Records are all there is
+            runs=None,
             alpha: float = 0.05, # level of the family
            ) -> pd.DataFrame: # one row a claim, task and architecture; differences and intervals in pp
     "Test a declared family of claims"
     if not len(records): raise LightVisionError("no Run has finished yet, so there is nothing to compare")
     table = run_table(records if runs is None else runs)
-    of = lambda task, arch, recipe: records[(records.task == task) & (records.arch == arch) & (records.recipe == recipe)]
+    of = (lambda task, arch,
+          recipe: records[(records.task == task) & (records.arch == arch) & (records.recipe == recipe)])
     rows = []
     for c, (task, a, b) in [(c, row) for c in check_family(family, table) for row in _rows_of(c, table)]:
         d = pair_seeds(of(task, *a), of(task, *b), c.metric)
         n, x, confidence = len(d), d.to_numpy(), 0.95 if c.kind == "difference" else 1 - 2*alpha
         low, high = interval(x, confidence)
         p = float(tost(x, c.margin, c.test) if c.kind == "match" else p_value(x, c.test)) if n else 1.
-        rows.append({**asdict(c), "task": task, "arch": a[0] if a[0] == b[0] else f"{a[0]} / {b[0]}", "seeds": n, "difference": x.mean() if n else np.nan,
-                     "low": float(low), "high": float(high), "confidence": confidence, "interval": "BCa" if n >= FEW else "Student",
+        rows.append({**asdict(c), "task": task, "arch": a[0] if a[0] == b[0] else f"{a[0]} / {b[0]}",
+                     "seeds": n, "difference": x.mean() if n else np.nan,
+                     "low": float(low), "high": float(high), "confidence": confidence,
+                     "interval": "BCa" if n >= FEW else "Student",
                      "sd": x.std(ddof=1) if n > 1 else np.nan, "p": p, "floor": smallest_p(n, c.test, c.kind),
-                     "synthetic": bool(records[records.task == task].get("synthetic", pd.Series(dtype=bool)).any())})
+                     "synthetic": bool(records[records.task == task].get("synthetic",
+                                                                         pd.Series(dtype=bool)).any())})
     adjusted, best = (holm([row[key] for row in rows]) for key in ("p", "floor"))
     for row, p_holm, b in zip(rows, adjusted, best):
         row["p_holm"], row["detectable"] = float(p_holm), np.nan
-        if row["kind"] == "difference" and row["seeds"] > 1: row["detectable"] = detectable(row["seeds"], row["sd"], row["test"], alpha, family=len(rows))
+        if row["kind"] == "difference" and row["seeds"] > 1:
+            row["detectable"] = detectable(row["seeds"], row["sd"], row["test"], alpha, family=len(rows))
         row["verdict"] = _verdict(row, b, len(rows), alpha)
-    order = "claim task arch synthetic a b metric kind margin test seeds difference low high confidence interval sd p p_holm detectable verdict"
+    order = ("claim task arch synthetic a b metric kind margin test seeds difference low high confidence "
+             "interval sd p p_holm detectable verdict")
     return pd.DataFrame(rows)[order.split()]
 
 # %% ../../nbs/07b_claims.ipynb #aabd4989
@@ -145,13 +166,16 @@ def readable_claims(table: pd.DataFrame, # as `compare` returns it
                    ) -> pd.DataFrame:
     "The table of claims as people read it"
     pp = lambda v, form="+.2f": "" if pd.isna(v) else f"{v:{form}}"
-    span = [f"{pp(r.difference)} [{pp(r.low)}, {pp(r.high)}], {100*r.confidence:g} %" if pd.notna(r.low) else pp(r.difference) for r in table.itertuples()]
+    span = [f"{pp(r.difference)} [{pp(r.low)}, {pp(r.high)}], {100*r.confidence:g} %" if pd.notna(r.low)
+            else pp(r.difference) for r in table.itertuples()]
     return pd.DataFrame({
-        "claim": table.claim, "task": [_task_of(r) for r in table.itertuples()], "architecture": table.arch, "metric": table.metric, "seeds": table.seeds,
+        "claim": table.claim, "task": [_task_of(r) for r in table.itertuples()], "architecture": table.arch,
+        "metric": table.metric, "seeds": table.seeds,
         "difference, pp [interval]": span, "margin, pp": [pp(v, "g") for v in table.margin],
         "test": [("TOST, " if kind == "match" else "") + test for kind, test in zip(table.kind, table.test)],
         "p": table.p.map("{:.3g}".format), "p, Holm": table.p_holm.map("{:.3g}".format),
-        "detectable, pp": ["none" if v == np.inf else pp(v, ".2f") for v in table.detectable], "verdict": table.verdict})
+        "detectable, pp": ["none" if v == np.inf else pp(v, ".2f") for v in table.detectable],
+        "verdict": table.verdict})
 
 def plot_forest(table: pd.DataFrame, # as `compare` returns it
                 alpha: float = 0.05, # level of the family, as given to `compare`
@@ -161,14 +185,20 @@ def plot_forest(table: pd.DataFrame, # as `compare` returns it
     color, marker = dict(zip(KINDS, sns.color_palette("colorblind"))), dict(zip(KINDS, "os"))
     for y, r in enumerate(table.itertuples()):
         if r.kind == "match": ax.fill_betweenx([y - .38, y + .38], -r.margin, r.margin, color="0.88", lw=0)
-        if not r.seeds: ax.annotate("not measured", (0, y), (4, 0), textcoords="offset points", va="center", fontsize=8); continue
+        if not r.seeds:
+            ax.annotate("not measured", (0, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
+            continue
         error = None if np.isnan(r.low) else [[r.difference - r.low], [r.high - r.difference]]
-        ax.errorbar(r.difference, y, xerr=error, fmt=marker[r.kind], color=color[r.kind], mfc=color[r.kind] if r.p_holm <= alpha else "white", ms=6, capsize=3)
+        ax.errorbar(r.difference, y, xerr=error, fmt=marker[r.kind], color=color[r.kind],
+                    mfc=color[r.kind] if r.p_holm <= alpha else "white", ms=6, capsize=3)
     for kind in dict.fromkeys(table.kind):
-        what = "difference, 95 % interval" if kind == "difference" else f"match, {100 - 200*alpha:g} % interval; band: margin"
+        what = ("difference, 95 % interval" if kind == "difference"
+                else f"match, {100 - 200*alpha:g} % interval; band: margin")
         ax.plot([], [], marker[kind], color=color[kind], label=what)
     ax.axvline(0, color="0.4", lw=1)
-    ax.set_yticks(range(len(table)), [f"{r.claim}\n{_task_of(r)}, {r.arch}, n = {r.seeds}" for r in table.itertuples()], fontsize=8)
+    ax.set_yticks(range(len(table)),
+                  [f"{r.claim}\n{_task_of(r)}, {r.arch}, n = {r.seeds}" for r in table.itertuples()],
+                  fontsize=8)
     ax.set_ylim(len(table) - .4, -.6)
     ax.set_xlabel("a minus b, percentage points")
     ax.set_title(f"Filled: shown at the {alpha:g} level after Holm", loc="left", fontsize=9)

@@ -17,12 +17,13 @@ from scipy import stats
 from ..core import LightVisionError
 
 # %% ../../nbs/07c_images.ipynb #fbec01fd
-def correct_items(runs: list, # predictions of several Runs, as `load_predictions` returns them: names, labels, probabilities
+def correct_items(runs: list, # of Runs, as `load_predictions` returns them: names, labels, probabilities
            ) -> np.ndarray: # bool [Runs, items]: right or wrong
     "Which items each Run gets right; refuses Runs that were tested on different items"
     for r in runs[1:]:
         if list(r["names"]) != list(runs[0]["names"]) or list(r["labels"]) != list(runs[0]["labels"]):
-            raise LightVisionError("these Runs were tested on different items; compare Runs of the same task and split")
+            raise LightVisionError("these Runs were tested on different items; compare Runs of the same task "
+                                   "and split")
     return np.stack([np.asarray(r["probabilities"]).argmax(1) == np.asarray(r["labels"]) for r in runs])
 
 def mcnemar(a, # bool [..., items]: which items the first network gets right
@@ -34,7 +35,8 @@ def mcnemar(a, # bool [..., items]: which items the first network gets right
     return np.minimum(1, 2*stats.binom.cdf(np.minimum(only_a, only_b), only_a + only_b, 0.5))
 
 # %% ../../nbs/07c_images.ipynb #18a70ccd
-def _quantiles(samples, confidence): return tuple(np.quantile(samples, [(1 - confidence)/2, (1 + confidence)/2], axis=-1))
+def _quantiles(samples, confidence):
+    return tuple(np.quantile(samples, [(1 - confidence)/2, (1 + confidence)/2], axis=-1))
 
 def hierarchical_bootstrap(d, # float [..., seeds, items]: A right minus B right: -1, 0 or 1
                            confidence: float = 0.95, # the coverage that is promised
@@ -60,8 +62,10 @@ def two_way(d, # float [..., seeds, items]: A right minus B right
     mean, row, column = d.mean((-2, -1)), d.mean(-1), d.mean(-2)
     of_rows = items*((row - mean[..., None])**2).sum(-1)
     of_columns = n*((column - mean[..., None])**2).sum(-1)
-    rest = (((d - mean[..., None, None])**2).sum((-2, -1)) - of_rows - of_columns).clip(0)/((n - 1)*(items - 1))
-    of_rows, of_columns = (np.maximum(ss/(k - 1), rest) for ss, k in ((of_rows, n), (of_columns, items))) # variance components are never below 0
+    rest = ((((d - mean[..., None, None])**2).sum((-2, -1)) - of_rows
+             - of_columns).clip(0)/((n - 1)*(items - 1)))
+    # variance components are never below 0
+    of_rows, of_columns = (np.maximum(ss/(k - 1), rest) for ss, k in ((of_rows, n), (of_columns, items)))
     total = of_rows + of_columns - rest
     with np.errstate(divide="ignore", invalid="ignore"):
         df = total**2/(of_rows**2/(n - 1) + of_columns**2/(items - 1) + rest**2/((n - 1)*(items - 1)))
@@ -76,11 +80,13 @@ def seeds_and_items(a: list, # predictions of one recipe, a Run a seed: see `ans
                    ) -> dict: # seeds, items, difference, low and high (pp), method
     "Difference in accuracy with an interval for new seeds and new items"
     if len(a) != len(b) or len(a) < 2:
-        raise LightVisionError(f"two lists of at least two Runs with the same seeds are needed, not {len(a)} and {len(b)} Runs")
+        raise LightVisionError(f"two lists of at least two Runs with the same seeds are needed, not {len(a)} "
+                               f"and {len(b)} Runs")
     right = correct_items([*a, *b]).astype(np.int8)
     d = right[:len(a)] - right[len(a):]
     low, high = {"two-way": two_way, "bootstrap": hierarchical_bootstrap}[method](d, confidence)
-    return dict(seeds=len(a), items=d.shape[1], difference=100*float(d.mean()), low=100*float(low), high=100*float(high), method=method)
+    return dict(seeds=len(a), items=d.shape[1], difference=100*float(d.mean()), low=100*float(low),
+                high=100*float(high), method=method)
 
 # %% ../../nbs/07c_images.ipynb #87098dcd
 def score_table(records: pd.DataFrame, # of one architecture and recipe, every seed on every task
@@ -90,11 +96,13 @@ def score_table(records: pd.DataFrame, # of one architecture and recipe, every s
     if len(records.drop_duplicates(["arch", "recipe"])) != 1:
         raise LightVisionError("a score table is of one architecture and one recipe; select them first")
     if records.duplicated(["task", "seed"]).any():
-        raise LightVisionError("two Records of the same task and seed; keep those of one study (preset, split, code)")
+        raise LightVisionError("two Records of the same task and seed; keep those of one study (preset, "
+                               "split, code)")
     table = records.pivot(index="seed", columns="task", values=metric)
     if table.isna().any(axis=None):
         seed, task = table.stack(future_stack=True).pipe(lambda s: s[s.isna()]).index[0]
-        raise LightVisionError(f"seed {seed} has no {metric} on {task}; finish it, or leave the seed or the task out")
+        raise LightVisionError(f"seed {seed} has no {metric} on {task}; finish it, or leave the seed or the "
+                               "task out")
     return table
 
 def interquartile_mean(scores, # float [..., seeds, tasks]
@@ -131,9 +139,11 @@ def stratified_interval(statistic, # function of matrices [..., seeds, tasks] th
     if method == "student" and min(len(s) for s in scores) < 2: return np.nan, np.nan
     def redraw(s):
         n, tasks = s.shape
-        return s[rng.integers(0, n, (resamples, n if method == "percentile" else n - 1, tasks)), np.arange(tasks)]
+        return s[rng.integers(0, n, (resamples, n if method == "percentile" else n - 1, tasks)),
+                 np.arange(tasks)]
     samples = statistic(*(redraw(s) for s in scores))
-    if method == "percentile": return tuple(np.quantile(samples, [(1 - confidence)/2, (1 + confidence)/2], axis=0))
+    if method == "percentile":
+        return tuple(np.quantile(samples, [(1 - confidence)/2, (1 + confidence)/2], axis=0))
     df = sum((len(s) - 1)*max(1, s.shape[1]/2) for s in scores)
     half = stats.t.ppf((1 + confidence)/2, df)*samples.std(0)
     half, centre = np.where(half > 0, half, np.nan), statistic(*scores)
@@ -146,11 +156,13 @@ def plot_profiles(tables: dict, # label -> scores [seeds, tasks], fractions
     everything = np.concatenate([np.ravel(t) for t in tables.values()])
     thresholds = np.linspace(everything.min() - .1*np.ptp(everything), everything.max(), 200)
     fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
-    for (label, scores), color, style in zip(tables.items(), sns.color_palette("colorblind"), ["-", "--", ":", "-."]*3):
+    for (label, scores), color, style in zip(tables.items(), sns.color_palette("colorblind"),
+                                             ["-", "--", ":", "-."]*3):
         share = performance_profile(scores, thresholds)
         low, high = stratified_interval(lambda s: performance_profile(s, thresholds), scores)
         ax.plot(100*thresholds, 100*share, color=color, ls=style, label=label)
-        ax.fill_between(100*thresholds, 100*np.clip(low, 0, 1), 100*np.clip(high, 0, 1), color=color, alpha=.2, lw=0)
+        ax.fill_between(100*thresholds, 100*np.clip(low, 0, 1), 100*np.clip(high, 0, 1), color=color,
+                        alpha=.2, lw=0)
     ax.set(xlabel="threshold: accuracy, %", ylabel="Runs above it, %", ylim=(-2, 102))
     ax.set_title("Performance profile over tasks and seeds; bands: pointwise 95 %", loc="left", fontsize=9)
     ax.legend(fontsize=8, frameon=False); sns.despine(ax=ax)

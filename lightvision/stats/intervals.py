@@ -24,7 +24,8 @@ def mean_interval(values,  # one number a seed
 # %% ../../nbs/07_intervals.ipynb #68b7b71e
 def median_interval(values,  # one number a block
                     level: float = 0.95,  # of confidence
-                    resamples: int = 2000,  # of the bootstrap; the quantiles are then stable to about a percent
+                    # of the bootstrap; the quantiles are then stable to about a percent
+                    resamples: int = 2000,
                     ) -> tuple:  # median, low, high
     "The median and its percentile-bootstrap interval (Efron 1979)."
     values = np.asarray(values, float)

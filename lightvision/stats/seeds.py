@@ -27,12 +27,16 @@ def pair_seeds(a: pd.DataFrame, # Records of one task, architecture and recipe: 
               ) -> pd.Series: # a minus b, percentage points; the index holds the seeds that both have
     "Differences within the same seed"
     for side in (a, b):
-        if metric not in side: raise LightVisionError(f"the Records have no column {metric!r}; there are {', '.join(map(str, side.columns))}")
+        if metric not in side:
+            raise LightVisionError(f"the Records have no column {metric!r}; there are "
+                                   f"{', '.join(map(str, side.columns))}")
         name = "/".join(str(side[c].iloc[0]) for c in ("task", "arch", "recipe") if c in side and len(side))
         if twice := list(side.seed[side.seed.duplicated()]):
-            raise LightVisionError(f"{name}: two Records of seed {twice[0]}; keep those of one study (preset, split, code)")
+            raise LightVisionError(f"{name}: two Records of seed {twice[0]}; keep those of one study "
+                                   "(preset, split, code)")
         if not side[metric].between(0, 1).all():
-            raise LightVisionError(f"{name}: {metric} is no fraction between 0 and 1, so it has no difference in percentage points")
+            raise LightVisionError(f"{name}: {metric} is no fraction between 0 and 1, so it has no "
+                                   "difference in percentage points")
     a, b = (side.set_index("seed")[metric] for side in (a, b))
     return (100*(a - b)).dropna().sort_index()
 
@@ -56,8 +60,10 @@ def interval(d, # float [..., n]: differences of n seeds, pp
     if n < 2: return np.full(d.shape[:-1], np.nan), np.full(d.shape[:-1], np.nan)
     if method == "bca" or (method == "auto" and n >= FEW):
         with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning) # nothing varies: NaN below, by our own rule
-            low, high = stats.bootstrap((d,), np.mean, axis=-1, confidence_level=confidence, method="BCa", n_resamples=resamples, batch=50,
+            # nothing varies: NaN below, by our own rule
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+            low, high = stats.bootstrap((d,), np.mean, axis=-1, confidence_level=confidence, method="BCa",
+                                        n_resamples=resamples, batch=50,
                                         rng=np.random.default_rng(seed), vectorized=True).confidence_interval
     else:
         half = stats.t.ppf((1 + confidence)/2, n - 1)*d.std(-1, ddof=1)/np.sqrt(n)
@@ -70,7 +76,7 @@ EXACT = 20 # seeds up to which all sign flips are counted: a million
 def sign_flip(d, # float [..., n]: differences of n seeds
               alternative: str = "two-sided", # "two-sided", "greater" (the mean is above 0) or "less"
              ) -> np.ndarray: # float [...]: p-values
-    "Share of the sign flips with a mean at least as extreme (Fisher 1935); above 20 seeds of a random sample of them"
+    "Fraction of sign flips with a mean at least as extreme (Fisher 1935); above 20 seeds, of a sample"
     d = np.asarray(d, float)
     if alternative == "less": return sign_flip(-d, "greater")
     n = d.shape[-1]
@@ -110,9 +116,11 @@ def reach(n: int, # seeds
     "What so many seeds can show with the exact test, in a sentence"
     smallest, among = smallest_p(n), f" among {family} claims" if family > 1 else ""
     if family*smallest > alpha:
-        return (f"{n} seed{'s' if n > 1 else ''} can never show a difference at the {alpha:g} level{among}: the smallest possible p is "
+        return (f"{n} seed{'s' if n > 1 else ''} can never show a difference at the {alpha:g} level{among}: "
+                "the smallest possible p is "
                 f"{min(1, family*smallest):.2g}; {seeds_needed(family, alpha=alpha)} seeds are needed")
-    return f"{n} seeds can show a difference at the {alpha:g} level{among}: the smallest possible p is {family*smallest:.2g}"
+    return (f"{n} seeds can show a difference at the {alpha:g} level{among}: the smallest possible p is "
+            f"{family*smallest:.2g}")
 
 # %% ../../nbs/07a_seeds.ipynb #de9b7a53
 TESTS = ("sign-flip", "t")
@@ -128,7 +136,8 @@ def p_value(d, # float [..., n]: differences of n seeds
     flat = no_spread(d)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = d.mean(-1)/(d.std(-1, ddof=1)/np.sqrt(d.shape[-1]))
-    p = {"greater": stats.t.sf, "less": stats.t.cdf, "two-sided": lambda t, df: 2*stats.t.sf(np.abs(t), df)}[alternative](t, d.shape[-1] - 1)
+    p = {"greater": stats.t.sf, "less": stats.t.cdf, "two-sided": lambda t,
+         df: 2*stats.t.sf(np.abs(t), df)}[alternative](t, d.shape[-1] - 1)
     return np.where(flat, sign_flip(d, alternative), p) if flat.any() else p
 
 # %% ../../nbs/07a_seeds.ipynb #02fc4785
@@ -155,7 +164,8 @@ def tost(d, # float [..., n]: differences of n seeds, pp
 def _detectable_in_sd(n, test, alpha, power):
     if smallest_p(n, test) > alpha: return np.inf
     critical = stats.t.ppf(1 - alpha/2, n - 1)
-    by_t = brentq(lambda e: stats.nct.sf(critical, n - 1, e*np.sqrt(n)) - power, 1e-9, 1e3) # the other tail holds next to nothing
+    # the other tail holds next to nothing
+    by_t = brentq(lambda e: stats.nct.sf(critical, n - 1, e*np.sqrt(n)) - power, 1e-9, 1e3)
     if test == "t" or n > 10: return by_t
     noise = np.random.default_rng(0).normal(size=(4000, n))
     low, high = by_t/2, 10*by_t
@@ -169,7 +179,8 @@ def detectable(n: int, # seeds
                test: str = "sign-flip", # or "t"
                alpha: float = 0.05, # level of the test
                power: float = 0.8, # fraction of the studies that find it
-               family: int = 1, # claims that are tested together; the level is divided by them, as Holm's first step does
+               # claims that are tested together; the level is divided by them, as Holm's first step does
+               family: int = 1,
               ) -> float: # pp; infinite where so few seeds can never show anything
     "The smallest true difference that a study would probably find"
     return float(sd*_detectable_in_sd(int(n), test, alpha/family, power))

@@ -25,7 +25,7 @@ CONTROLS = ("fp32", "finetune", "scratch_small")
 
 def against_controls(choice: Candidates,  # see `candidates`
                      controls: tuple = CONTROLS,  # recipes; those that were not run are left out
-                     ) -> pd.DataFrame:  # one row a pair of the same architecture: difference, low, high, each (seed), in pp
+                     ) -> pd.DataFrame:  # a row a pair: difference, low, high, each (seed), in pp
     "Accuracy of each candidate minus that of its controls."
     index, rows = {(r.arch, r.recipe): i for i, r in enumerate(choice.table.itertuples())}, []
     for (arch, recipe), i in index.items():
@@ -33,7 +33,8 @@ def against_controls(choice: Candidates,  # see `candidates`
             if recipe in controls or (arch, control) not in index: continue
             difference = choice.scores[i] - choice.scores[index[arch, control]]
             d = 100*np.array(mean_and_interval(difference))
-            rows.append(dict(arch=arch, recipe=recipe, control=control, difference=d[0], low=d[1], high=d[2], each=tuple(100*difference.mean(1))))
+            rows.append(dict(arch=arch, recipe=recipe, control=control, difference=d[0], low=d[1], high=d[2],
+                             each=tuple(100*difference.mean(1))))
     return pd.DataFrame(rows, columns=["arch", "recipe", "control", "difference", "low", "high", "each"])
 
 def _forest(ax, rows, labels):
@@ -42,9 +43,11 @@ def _forest(ax, rows, labels):
         if np.isnan(r.difference): continue  # this control was not run for it
         colour, marker = (PALETTE[0], "^") if r.low > 0 else (PALETTE[3], "v") if r.high < 0 else (".5", "o")
         error = None if np.isnan(r.low) else [[r.difference - r.low], [r.high - r.difference]]
-        ax.errorbar(r.difference, y, xerr=error, fmt=marker, ms=5, capsize=2, elinewidth=1, color=colour, mfc="white" if marker == "o" else colour)
+        ax.errorbar(r.difference, y, xerr=error, fmt=marker, ms=5, capsize=2, elinewidth=1, color=colour,
+                    mfc="white" if marker == "o" else colour)
         ax.plot(r.each, [y + .3]*len(r.each), "|", ms=5, color=colour)
-    ax.axvline(0, color=".4", lw=1); ax.set_yticks(range(len(rows)), labels, fontsize=8); ax.set_ylim(len(rows) - .5, -.5)
+    ax.axvline(0, color=".4", lw=1)
+    ax.set_yticks(range(len(rows)), labels, fontsize=8); ax.set_ylim(len(rows) - .5, -.5)
     sns.despine(ax=ax); ax.grid(alpha=.25)
 
 def plot_controls(table: pd.DataFrame,  # as `against_controls` returns it, of one architecture
@@ -57,23 +60,26 @@ def plot_controls(table: pd.DataFrame,  # as `against_controls` returns it, of o
     for ax, control in zip(axs[0], controls):
         _forest(ax, table[table.control == control].set_index("recipe").reindex(recipes), recipes)
         ax.set_xlabel(f"accuracy minus that of {control}, pp", fontsize=9)
-    fig.suptitle(f"{title}{': ' if title else ''}filled where the 95 % interval leaves 0 out; single seeds below (|)", fontsize=10, x=.01, ha="left")
+    fig.suptitle(f"{title}{': ' if title else ''}filled where the 95 % interval leaves 0 out; single seeds "
+                 "below (|)", fontsize=10, x=.01, ha="left")
     return fig
 
 # %% ../../nbs/11e_breakdown.ipynb #78ffad84
 def per_class_change(before: list,  # predictions as `load_predictions` returns them, one a seed
                      after: list,  # of another recipe, with the same seeds in the same order
-                     ) -> pd.DataFrame:  # one row a class: class, items, recall (before, %), difference, low, high, each (seed), in pp
+                     ) -> pd.DataFrame:  # a row a class: items, recall before, difference, low, high, each
     "What a recipe does to the recall of each class."
     if len(before) != len(after) or not before:
-        raise LightVisionError(f"the change in each class is of the same seeds, not of {len(before)} Runs before and {len(after)} after")
+        raise LightVisionError(f"the change in each class is of the same seeds, not of {len(before)} Runs "
+                               f"before and {len(after)} after")
     right, labels, rows = correct_items([*after, *before]).astype(float), np.asarray(before[0]["labels"]), []
     for label, name in enumerate(class_names(before[0])):
         if not (of := labels == label).any(): continue
         was = right[len(after):, of]
         change = right[:len(after), of] - was
         d = 100*np.array(mean_and_interval(change))
-        rows.append({"class": name, "items": int(of.sum()), "recall": 100*was.mean(), "difference": d[0], "low": d[1], "high": d[2],
+        rows.append({"class": name, "items": int(of.sum()), "recall": 100*was.mean(), "difference": d[0],
+                     "low": d[1], "high": d[2],
                      "each": tuple(100*change.mean(1))})
     return pd.DataFrame(rows)
 
@@ -81,11 +87,12 @@ def class_changes(choice: Candidates,  # see `candidates`
                   pool,  # the folder of the Runs' folders
                   names,  # of candidates
                   against: str = "fp32",  # the recipe before
-                  ) -> dict:  # architecture: {recipe: as `per_class_change` returns it}; without those that have nothing to be set against
+                  ) -> dict:  # architecture: {recipe: as `per_class_change` returns it}
     "Per-class changes of several candidates, each against the fp32 network of its own architecture."
     runs, changes = choice.table.set_index(["arch", "recipe"]).runs, {}
     read = lambda *key: [load_predictions(Path(pool)/r/"predictions.npz") for r in runs[key]]
-    for arch, recipe in choice.table[choice.table.name.isin(list(names))][["arch", "recipe"]].itertuples(index=False):
+    named = choice.table[choice.table.name.isin(list(names))]
+    for arch, recipe in zip(named.arch, named.recipe):
         if recipe == against or (arch, against) not in runs.index: continue
         changes.setdefault(arch, {})[recipe] = per_class_change(read(arch, against), read(arch, recipe))
     return changes
@@ -93,42 +100,50 @@ def class_changes(choice: Candidates,  # see `candidates`
 def plot_classes(changes: dict,  # name of a recipe: as `per_class_change` returns it
                  title: str = "",  # such as the task and the architecture
                  ):  # the figure
-    "Which classes pay for the compression: one panel a recipe, the class that pays most, on average over them, on top."
+    "Per-class accuracy change: one panel a recipe, the class that loses most on average on top"
     first = pd.concat(list(changes.values())).groupby("class").difference.mean().sort_values().index.tolist()
-    fig, axs = plt.subplots(1, len(changes), figsize=(max(6.6, 1.6 + 2.6*len(changes)), 1.1 + .26*len(first)), squeeze=False, sharey=True, layout="constrained")
+    fig, axs = plt.subplots(1, len(changes), figsize=(max(6.6, 1.6 + 2.6*len(changes)), 1.1 + .26*len(first)),
+                            squeeze=False, sharey=True, layout="constrained")
     for ax, (name, table) in zip(axs[0], changes.items()):
         _forest(ax, table.set_index("class").reindex(first), first)
         ax.set_xlabel("change in recall, pp", fontsize=9); ax.set_title(name, loc="left", fontsize=9)
-    fig.suptitle(f"{title}{': ' if title else ''}filled where the 95 % interval leaves 0 out; single seeds below (|)", fontsize=10, x=.01, ha="left")
+    fig.suptitle(f"{title}{': ' if title else ''}filled where the 95 % interval leaves 0 out; single seeds "
+                 "below (|)", fontsize=10, x=.01, ha="left")
     return fig
 
 # %% ../../nbs/11e_breakdown.ipynb #d33bc931
 def loss_by_task(records: pd.DataFrame,  # of several tasks
                  against: str = "fp32",  # the recipe that the others are subtracted from
-                 ) -> pd.DataFrame:  # one row a recipe that every task has: name, a column a task, mean, low, high, range (pp)
+                 ) -> pd.DataFrame:  # a row a recipe: name, the tasks, mean, low, high, range (pp)
     "Accuracy minus that of fp32 on each task, and how far the tasks lie apart."
     rows, tasks = [], list(records.task.unique())
     for arch, of_arch in records.groupby("arch", sort=False):
-        matrix = lambda recipe: of_arch[of_arch.recipe == recipe].pivot(index="seed", columns="task", values="test_accuracy").reindex(columns=tasks)
+        def matrix(recipe):
+            rows = of_arch[of_arch.recipe == recipe]
+            return rows.pivot(index="seed", columns="task", values="test_accuracy").reindex(columns=tasks)
         for recipe in of_arch.recipe.unique():
             d = 100*(matrix(recipe) - matrix(against)).dropna()
             if recipe == against or d.empty: continue
             low, high = stratified_interval(lambda s: s.mean((-2, -1)), d.to_numpy())
-            rows.append({"name": f"{arch}/{recipe}", "seeds": len(d), **d.mean(), "mean": d.to_numpy().mean(), "low": float(low), "high": float(high),
+            rows.append({"name": f"{arch}/{recipe}", "seeds": len(d), **d.mean(), "mean": d.to_numpy().mean(),
+                         "low": float(low), "high": float(high),
                          "range": np.ptp(d.mean())})
     return pd.DataFrame(rows, columns=["name", "seeds", *tasks, "mean", "low", "high", "range"])
 
 def plot_tasks(table: pd.DataFrame,  # as `loss_by_task` returns it
                ):  # the figure
-    "Where the marks of a row lie apart, the loss depends on the data; in black the mean over tasks with its interval."
+    "The change on each task; where the marks of a row lie apart, it depends on the data"
     tasks = [c for c in table if c not in ("name", "seeds", "mean", "low", "high", "range")]
     fig, ax = plt.subplots(figsize=(7.5, 1.2 + .4*len(table)), layout="constrained")
     y = np.arange(len(table))
     for i, task in enumerate(tasks):  # one above the other, so that equal losses show
-        ax.plot(table[task], y + .4*((i + .5)/len(tasks) - .5), MARKERS[i % len(MARKERS)], color=PALETTE[i % len(PALETTE)], ms=5, label=task)
+        ax.plot(table[task], y + .4*((i + .5)/len(tasks) - .5), MARKERS[i % len(MARKERS)],
+                color=PALETTE[i % len(PALETTE)], ms=5, label=task)
     error = [table["mean"] - table.low, table.high - table["mean"]]
-    ax.errorbar(table["mean"], y + .3, xerr=error, fmt="|", color="black", ms=6, capsize=2, elinewidth=1, label="mean over tasks, 95 %")
-    ax.axvline(0, color=".4", lw=1); ax.set_yticks(y, table.name, fontsize=8); ax.set_ylim(len(table) - .4, -.6)
+    ax.errorbar(table["mean"], y + .3, xerr=error, fmt="|", color="black", ms=6, capsize=2, elinewidth=1,
+                label="mean over tasks, 95 %")
+    ax.axvline(0, color=".4", lw=1)
+    ax.set_yticks(y, table.name, fontsize=8); ax.set_ylim(len(table) - .4, -.6)
     ax.set_xlabel("accuracy minus that of fp32, pp: mean over seeds"); sns.despine(ax=ax); ax.grid(alpha=.25)
     fig.legend(loc="outside lower right", ncols=len(tasks) + 1, fontsize=8, frameon=False)
     return fig

@@ -25,16 +25,22 @@ from .records import load_predictions
 from .report import PALETTE, label_points, log_axis
 
 # %% ../../nbs/11d_pareto.ipynb #bc0b1160
-COSTS = {"bytes": ("file, kB", 1e3), "macs": ("MACs, million", 1e6)}  # columns of the Records: how an axis names them, and its unit
-SOURCES = {"latency.csv": ("latency", "p50_ms", "host", "median latency, ms: {}"), "devices.csv": ("latency", "p50_ms", "device", "median latency, ms: {}"),
-           "instructions.csv": ("instructions", "instructions", "cpu", "instructions: emulated {}")}  # file: what it holds, column, machine, name of the cost
+# columns of the Records: how an axis names them, and its unit
+COSTS = {"bytes": ("file, kB", 1e3), "macs": ("MACs, million", 1e6)}
+SOURCES = {"latency.csv": ("latency", "p50_ms", "host", "median latency, ms: {}"),
+           "devices.csv": ("latency", "p50_ms", "device", "median latency, ms: {}"),
+           # file: what it holds, column, machine, name of the cost
+           "instructions.csv": ("instructions", "instructions", "cpu", "instructions: emulated {}")}
 
 def comparable(table: pd.DataFrame,  # of `bench_latency`, `merge_device_json` or `bench_instructions`
                ) -> pd.DataFrame:  # its rows of one thread, one image a call, on a real and quiet machine
     "The rows whose numbers may stand side by side."
-    said = lambda answer: lambda values: values.astype(str) == answer  # blank: nobody knows, and the row stays
-    bad = {"threads": lambda v: v != 1, "batch": lambda v: v > 1, "quiet": said("False"), "emulated": said("True")}
-    return table[~np.logical_or.reduce([np.zeros(len(table), bool), *(test(table[c]) for c, test in bad.items() if c in table)])]
+    # blank: nobody knows, and the row stays
+    said = lambda answer: lambda values: values.astype(str) == answer
+    bad = {"threads": lambda v: v != 1, "batch": lambda v: v > 1, "quiet": said("False"),
+           "emulated": said("True")}
+    return table[~np.logical_or.reduce([np.zeros(len(table), bool),
+                                        *(test(table[c]) for c, test in bad.items() if c in table)])]
 
 def join_measured(records: pd.DataFrame,  # as in records.csv
                   table: pd.DataFrame,  # with a column `artifact`: names of files
@@ -43,18 +49,23 @@ def join_measured(records: pd.DataFrame,  # as in records.csv
     "Add what was measured on files that bear the names of Runs."
     _, value, machine, cost = SOURCES[source]
     for column in ("artifact", "runtime", value, machine):
-        if column not in table: raise LightVisionError(f"{source} has no column {column!r}; measure again, and let lightvision write the file")
+        if column not in table:
+            raise LightVisionError(f"{source} has no column {column!r}; measure again, and let lightvision "
+                                   "write the file")
     names = table.artifact.astype(str).map(lambda name: Path(name).stem)
     if not names.isin(records.run).any():
-        raise LightVisionError(f"{source}: no file bears the name of a Run of this study ({', '.join(sorted(set(names))[:3])}); "
+        raise LightVisionError(f"{source}: no file bears the name of a Run of this study "
+                               f"({', '.join(sorted(set(names))[:3])}); "
                                f"export with --name RUN, such as --name {records.run.iloc[0]}")
-    for (where, runtime), rows in comparable(table.assign(run=names)).groupby([machine, "runtime"], sort=False):
-        records = records.assign(**{cost.format(f"{where}, {runtime}"): records.run.map(rows.groupby("run")[value].mean())})
+    for (where, runtime), rows in comparable(table.assign(run=names)).groupby([machine, "runtime"],
+                                                                              sort=False):
+        means = records.run.map(rows.groupby("run")[value].mean())
+        records = records.assign(**{cost.format(f"{where}, {runtime}"): means})
     return records
 
 def add_measurements(records: pd.DataFrame,  # as in records.csv
                      folder,  # the study's
-                     ) -> tuple:  # the Records with further columns; sentences about what is missing or left out
+                     ) -> tuple:  # the Records with further columns; sentences about what is missing
     "Add latencies and instruction counts, as far as there are any."
     notes, there = [], {}
     for source in SOURCES:
@@ -62,7 +73,8 @@ def add_measurements(records: pd.DataFrame,  # as in records.csv
         table = pd.read_csv(path)
         records, there[SOURCES[source][0]] = join_measured(records, table, source), True
         if out := len(table) - len(comparable(table)):
-            notes.append(f"{out} of {len(table)} rows of {source} are left out: several threads or images a call, a busy machine or an emulated one.")
+            notes.append(f"{out} of {len(table)} rows of {source} are left out: several threads or images a "
+                         "call, a busy machine or an emulated one.")
     missing = [what for what in dict.fromkeys(m[0] for m in SOURCES.values()) if what not in there]
     return records, notes + [f"Not measured: {' and '.join(missing)}."]*bool(missing)
 
@@ -70,8 +82,12 @@ def add_measurements(records: pd.DataFrame,  # as in records.csv
 @dataclass(frozen=True)
 class Candidates:
     "Architectures with recipes, on one task, all with the same seeds and test images."
-    table: pd.DataFrame  # one row a candidate: name, arch, recipe, seeds, runs (names), val_accuracy, test_accuracy, low, high, costs
-    scores: np.ndarray  # float [candidates, seeds, items]: 1 right, 0 wrong; one item, the accuracy, where there are no predictions
+    # one row a candidate: name, arch, recipe, seeds, runs (names), val_accuracy, test_accuracy, low, high,
+    # costs
+    table: pd.DataFrame
+    # float [candidates, seeds, items]: 1 right, 0 wrong; one item, the accuracy, where there are no
+    # predictions
+    scores: np.ndarray
     left_out: tuple = ()  # names of candidates that lack a seed
 
     @cached_property
@@ -82,17 +98,19 @@ class Candidates:
 def _deviations(means, draws, rng):
     "float [draws, candidates]: of means [candidates, n] over n seeds or items, as Student's t"
     n = means.shape[1]
-    z = rng.standard_normal((draws, n), np.float32)/np.sqrt(rng.chisquare(n - 1, (draws, 1))/(n - 1)).astype(np.float32)
+    z = rng.standard_normal((draws, n), np.float32)
+    z /= np.sqrt(rng.chisquare(n - 1, (draws, 1))/(n - 1)).astype(np.float32)
     return z @ (means - means.mean(1, keepdims=True)).T.astype(np.float32)/np.sqrt(n*(n - 1))
 
 def redraw(scores: np.ndarray,  # float [candidates, seeds, items]
            draws: int = 2000,  # of seeds and items together
            seed: int = 0,  # of the draws
-           ) -> np.ndarray:  # float [draws, candidates]; NaN for one seed: nothing tells how much another would differ
+           ) -> np.ndarray:  # float [draws, candidates]; NaN for one seed: nothing tells its spread
     "Mean scores with deviations of seeds and of items, the same draw for all candidates."
     (n, seeds, items), rng, mean = scores.shape, np.random.default_rng(seed), scores.mean((1, 2))
     if seeds < 2: return np.full((draws, n), np.nan)
-    return mean + _deviations(scores.mean(2), draws, rng) + (_deviations(scores.mean(1), draws, rng) if items > 1 else 0)
+    return mean + _deviations(scores.mean(2), draws,
+                              rng) + (_deviations(scores.mean(1), draws, rng) if items > 1 else 0)
 
 def mean_and_interval(scores: np.ndarray,  # float [seeds, items], or differences of two such
                       ) -> tuple:  # mean, low, high; NaN where one seed, or no variation, allows no interval
@@ -108,26 +126,35 @@ def _block(there: pd.DataFrame) -> tuple:  # candidates, seeds
     return there.index[there[seeds[:most]].all(axis=1)], sorted(seeds[:most])
 
 def candidates(records: pd.DataFrame,  # of one task
-               pool=None,  # the folder of the Runs' folders with their predictions; None: the accuracies alone
+               # the folder of the Runs' folders with their predictions; None: the accuracies alone
+               pool=None,
                ) -> Candidates:
     "What a study lets one choose from."
-    if records.task.nunique() != 1: raise LightVisionError(f"candidates are of one task, not of {', '.join(records.task.unique()) or 'none'}; select one first")
+    if records.task.nunique() != 1:
+        raise LightVisionError("candidates are of one task, not of "
+                               f"{', '.join(records.task.unique()) or 'none'}; select one first")
     by = ["arch", "recipe"]
     for twice in records[records.duplicated([*by, "seed"])].itertuples():
-        raise LightVisionError(f"two Records of {twice.arch}/{twice.recipe}, seed {twice.seed}; keep those of one study (preset, split, code)")
+        raise LightVisionError(f"two Records of {twice.arch}/{twice.recipe}, seed {twice.seed}; keep those "
+                               "of one study (preset, split, code)")
     there = records.assign(there=True).pivot(index=by, columns="seed", values="there").notna()
     there = there.reindex(records.set_index(by).index.unique())
     chosen, seeds = _block(there)
-    costs, rows, scores = [c for c in records if c in COSTS or c.startswith(("median latency", "instructions: "))], [], []
+    costs, rows, scores = [c for c in records if c in COSTS
+                           or c.startswith(("median latency", "instructions: "))], [], []
     for arch, recipe in chosen:
         runs = records[(records.arch == arch) & (records.recipe == recipe)].set_index("seed").loc[seeds]
-        scores.append(runs[["test_accuracy"]].to_numpy(float) if pool is None else [load_predictions(Path(pool)/run/"predictions.npz") for run in runs.run])
-        rows.append(dict(name=f"{arch}/{recipe}", arch=arch, recipe=recipe, seeds=len(seeds), runs=tuple(runs.run), val_accuracy=runs.val_accuracy.mean(),
+        scores.append(runs[["test_accuracy"]].to_numpy(float) if pool is None
+                      else [load_predictions(Path(pool)/run/"predictions.npz") for run in runs.run])
+        rows.append(dict(name=f"{arch}/{recipe}", arch=arch, recipe=recipe, seeds=len(seeds),
+                         runs=tuple(runs.run), val_accuracy=runs.val_accuracy.mean(),
                          **runs[costs].max()))  # a budget must hold with every seed
-    if pool is not None: scores = correct_items([run for runs in scores for run in runs]).reshape(len(rows), len(seeds), -1)
+    if pool is not None:
+        scores = correct_items([run for runs in scores for run in runs]).reshape(len(rows), len(seeds), -1)
     scores = np.asarray(scores, float)
     of_test = pd.DataFrame([mean_and_interval(s) for s in scores], columns=["test_accuracy", "low", "high"])
-    return Candidates(pd.concat([pd.DataFrame(rows), of_test], axis=1), scores, tuple("/".join(c) for c in there.index.difference(chosen, sort=False)))
+    return Candidates(pd.concat([pd.DataFrame(rows), of_test], axis=1), scores,
+                      tuple("/".join(c) for c in there.index.difference(chosen, sort=False)))
 
 # %% ../../nbs/11d_pareto.ipynb #79913ff3
 def _unbeaten(cost, gain):
@@ -160,7 +187,8 @@ def costs_of(choice: Candidates,  # see `candidates`
              least: int = 2,  # candidates; a front of one is none
              ) -> dict:  # column: its name on an axis, and how many of it are 1 there
     "The costs that are known of enough candidates."
-    named = lambda c: COSTS.get(c) or ((c.replace(":", ", million:"), 1e6) if c.startswith("instructions") else (c, 1))
+    named = lambda c: COSTS.get(c) or ((c.replace(":", ", million:"), 1e6) if c.startswith("instructions")
+                                       else (c, 1))
     there = [*COSTS, *(c for c in choice.table if ": " in c)]
     return {c: named(c) for c in there if c in choice.table and choice.table[c].notna().sum() >= least}
 
@@ -169,19 +197,24 @@ def _plot_front(ax, choice, cost, looks):
     table, (label, unit) = front(choice, cost), costs_of(choice)[cost]
     best = table[table.on_front]
     top = best.test_accuracy.max()
-    low = min(best.test_accuracy.min(), top - .05)  # what is close behind shows, even where one beats them all
+    # what is close behind shows, even where one beats them all
+    low = min(best.test_accuracy.min(), top - .05)
     room = top - low
     seen = table[table.test_accuracy >= low - .3*room]
     for i, row in seen.iterrows():
-        style, marker = dict(color=looks[row.arch]["color"], alpha=1 if row.on_front else .3), looks[row.arch]["marker"]
-        error = None if np.isnan(row.low) else [[100*(row.test_accuracy - row.low)], [100*(row.high - row.test_accuracy)]]
-        ax.errorbar(row[cost]/unit, 100*row.test_accuracy, error, capsize=2, elinewidth=1, marker=marker, ms=6 if row.on_front else 4, **style)
+        style, marker = dict(color=looks[row.arch]["color"],
+                             alpha=1 if row.on_front else .3), looks[row.arch]["marker"]
+        error = None if np.isnan(row.low) else [[100*(row.test_accuracy - row.low)],
+                                                [100*(row.high - row.test_accuracy)]]
+        ax.errorbar(row[cost]/unit, 100*row.test_accuracy, error, capsize=2, elinewidth=1, marker=marker,
+                    ms=6 if row.on_front else 4, **style)
         ax.plot([row[cost]/unit]*row.seeds, 100*choice.scores[i].mean(1), "_", ms=9, **style)
     ax.step(best[cost]/unit, 100*best.test_accuracy, where="post", color=".5", lw=1, zorder=0)
     log_axis(ax, table[cost]/unit); ax.set_ylim(100*(low - .35*room), 100*(top + .35*room))
     ax.set(xlabel=f"{label} (logarithmic)", ylabel="test accuracy, %")
     sns.despine(ax=ax); ax.grid(alpha=.25)
-    label_points(ax, best[cost]/unit, 100*best.test_accuracy, [r + ("" if np.isnan(p) else f", {p:.0%}") for r, p in zip(best.recipe, best.share)])
+    label_points(ax, best[cost]/unit, 100*best.test_accuracy,
+                 [r + ("" if np.isnan(p) else f", {p:.0%}") for r, p in zip(best.recipe, best.share)])
     return len(table) - len(seen)
 
 def plot_fronts(choice: Candidates,  # see `candidates`
@@ -189,24 +222,30 @@ def plot_fronts(choice: Candidates,  # see `candidates`
                 ):  # the figure
     "Accuracy against each cost: up and to the left is better."
     costs, archs = costs_of(choice), list(dict.fromkeys(choice.table.arch))
-    if not costs: raise LightVisionError("a front needs a cost that is known of two candidates at least; finish more Runs, or measure them")
+    if not costs:
+        raise LightVisionError("a front needs a cost that is known of two candidates at least; finish more "
+                               "Runs, or measure them")
     looks = {arch: dict(color=c, marker=m) for arch, c, m in zip(archs, cycle(PALETTE), cycle(MARKERS))}
-    fig, axs = plt.subplots(len(costs), 1, figsize=(8.5, .7 + 3.3*len(costs)), squeeze=False, layout="constrained")
+    fig, axs = plt.subplots(len(costs), 1, figsize=(8.5, .7 + 3.3*len(costs)), squeeze=False,
+                            layout="constrained")
     said = "mean, 95 % interval, single seeds (dashes); the line joins what nothing cheaper beats"
     fig.suptitle(f"{title}: {said}" if title else said, fontsize=10, x=.01, ha="left")
     for arch, look in looks.items(): axs[0, 0].plot([], [], ls="", label=arch, **look)
     fig.legend(loc="outside lower right", ncols=len(archs), fontsize=8, frameon=False)
     for ax, cost in zip(axs[:, 0], costs):
         below, known = _plot_front(ax, choice, cost, looks), choice.table[cost].notna().sum()
-        said = [f"measured: {known} of {len(choice.table)} candidates" if known < len(choice.table) else "", f"below this panel: {below}" if below else ""]
+        said = [f"measured: {known} of {len(choice.table)} candidates" if known < len(choice.table) else "",
+                f"below this panel: {below}" if below else ""]
         ax.set_title("; ".join(filter(None, said)), loc="right", fontsize=8)
     return fig
 
 # %% ../../nbs/11d_pareto.ipynb #c2707cc0
 ADVICE = ["budget", "fit",  # how many candidates fit
-          "name", "val_accuracy", "test_accuracy", "low", "high",  # of the one to take, with the interval of its test accuracy
+          # of the one to take, with the interval of its test accuracy
+          "name", "val_accuracy", "test_accuracy", "low", "high",
           "confidence",  # share of draws in which it is the best of those that fit
-          "second", "difference", "d_low", "d_high"]  # the second by validation; how much less it has on the test split, pp
+          # the second by validation; how much less it has on the test split, pp
+          "second", "difference", "d_low", "d_high"]
 
 def recommend(choice: Candidates,  # see `candidates`
               budgets: list,  # mappings of costs, columns of the table, to what they may be at most
@@ -214,25 +253,33 @@ def recommend(choice: Candidates,  # see `candidates`
     "For each budget the best by validation, and how sure the test split is of it."
     rows, table = [], choice.table
     for budget in budgets:
-        for unknown in set(budget) - set(table): raise LightVisionError(f"no cost {unknown!r} is known here; there are: {'; '.join(costs_of(choice))}")
-        fits = table[np.logical_and.reduce([table[c] <= limit for c, limit in budget.items()])]  # what was not measured does not fit
-        order = fits.assign(size=fits.get("bytes", 0)).sort_values(["val_accuracy", "size", "name"], ascending=[False, True, True], kind="stable").index
+        for unknown in set(budget) - set(table):
+            raise LightVisionError(f"no cost {unknown!r} is known here; there are: "
+                                   f"{'; '.join(costs_of(choice))}")
+        # what was not measured does not fit
+        fits = table[np.logical_and.reduce([table[c] <= limit for c, limit in budget.items()])]
+        order = fits.assign(size=fits.get("bytes", 0)).sort_values(["val_accuracy", "size", "name"],
+                                                                   ascending=[False, True,
+                                                                              True], kind="stable").index
         rows.append(dict(budget=budget, fit=len(order)))
         if not len(order): continue
         best, draws = order[0], choice.draws[:, order]
         first = draws == draws.max(1, keepdims=True)
-        share = np.nan if np.isnan(draws).any() else float((first[:, 0]/first.sum(1)).mean())  # equals share a draw
-        rows[-1].update(table.loc[best, ["name", "val_accuracy", "test_accuracy", "low", "high"]], confidence=share)
+        # equals share a draw
+        share = np.nan if np.isnan(draws).any() else float((first[:, 0]/first.sum(1)).mean())
+        rows[-1].update(table.loc[best, ["name", "val_accuracy", "test_accuracy", "low", "high"]],
+                        confidence=share)
         if len(order) > 1:
             d = 100*np.array(mean_and_interval(choice.scores[best] - choice.scores[order[1]]))
             rows[-1].update(second=table.name[order[1]], difference=d[0], d_low=d[1], d_high=d[2])
     return pd.DataFrame(rows, columns=ADVICE)
 
 def round_budgets(costs,  # of all candidates
-                  ) -> list:  # 1, 2 or 5 times a power of ten, from the first that something fits to the first that all fit
+                  ) -> list:  # 1, 2 or 5 times a power of ten, from where something fits to where all fit
     "Budgets as people set them."
     costs = np.asarray(costs, float)[~np.isnan(np.asarray(costs, float))]
-    series = [m*10.**k for k in range(int(np.floor(np.log10(costs.min()))), int(np.ceil(np.log10(costs.max()))) + 1) for m in (1, 2, 5)]
+    series = [m*10.**k for k in range(int(np.floor(np.log10(costs.min()))),
+                                      int(np.ceil(np.log10(costs.max()))) + 1) for m in (1, 2, 5)]
     up = lambda v: next(s for s in series if s >= v)
     return [s for s in series if up(costs.min()) <= s <= up(costs.max())]
 
@@ -243,10 +290,14 @@ def readable_advice(advice: pd.DataFrame,  # as `recommend` returns it
     "The recommendations as people read them."
     show = show or (lambda budget: ", ".join(f"{c} ≤ {v:g}" for c, v in budget.items()))
     number = lambda v, form: "" if pd.isna(v) else format(v, form)
-    span = lambda v, low, high, form: number(v, form) + ("" if pd.isna(low) else f" [{low:{form}}, {high:{form}}]")
+    span = lambda v, low, high, form: number(v, form) + ("" if pd.isna(low)
+                                                         else f" [{low:{form}}, {high:{form}}]")
     return pd.DataFrame([{
-        "budget": show(r.budget), "candidates that fit": r.fit, "take": "nothing fits" if pd.isna(r.take) else r.take,
+        "budget": show(r.budget), "candidates that fit": r.fit,
+        "take": "nothing fits" if pd.isna(r.take) else r.take,
         "validation accuracy, %": number(100*r.val_accuracy, ".2f"),
-        "test accuracy, % [95 %]": span(100*r.test_accuracy, 100*r.low, 100*r.high, ".2f"), "best of those, share of draws": number(r.confidence, ".0%"),
-        "second on validation": "" if pd.isna(r.second) else r.second, "test difference, pp [95 %]": span(r.difference, r.d_low, r.d_high, "+.2f")}
+        "test accuracy, % [95 %]": span(100*r.test_accuracy, 100*r.low, 100*r.high, ".2f"),
+        "best of those, share of draws": number(r.confidence, ".0%"),
+        "second on validation": "" if pd.isna(r.second) else r.second,
+        "test difference, pp [95 %]": span(r.difference, r.d_low, r.d_high, "+.2f")}
         for r in advice.rename(columns=dict(name="take")).itertuples()])

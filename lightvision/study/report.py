@@ -44,10 +44,13 @@ def summarize(records: pd.DataFrame,  # as in records.csv
     for names, group in records.groupby(BY, sort=False):
         mean, low, high = mean_interval(group[metric])
         agreement = group.teacher_agreement.mean() if "teacher_agreement" in group else np.nan
-        rows.append({**dict(zip(BY, names)), "seeds": len(group), "mean": mean, "low": low, "high": high, "macro_f1": group.macro_f1.mean(),
+        rows.append({**dict(zip(BY, names)), "seeds": len(group), "mean": mean, "low": low, "high": high,
+                     "macro_f1": group.macro_f1.mean(),
                      "teacher_agreement": agreement, "params": group.params.mean(), "macs": group.macs.mean(),
-                     **{c: group[c].mean() if c in group else np.nan for c in ("bytes", "compressed_bytes")}, "epochs": group.epochs.mean(),
-                     "train_seconds": group.train_seconds.mean(), "weights": " / ".join(sorted(set(group.weights_source)))})
+                     **{c: group[c].mean() if c in group else np.nan for c in ("bytes", "compressed_bytes")},
+                     "epochs": group.epochs.mean(),
+                     "train_seconds": group.train_seconds.mean(),
+                     "weights": " / ".join(sorted(set(group.weights_source)))})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/11c_report.ipynb #c9d7ea95
@@ -56,13 +59,18 @@ def readable(table: pd.DataFrame,  # as `summarize` returns it
     "The same table in the units that people read: percent, thousands, millions, minutes."
     percent = lambda v: "" if pd.isna(v) else f"{100 * v:.2f}"
     thousand = lambda v: "" if pd.isna(v) else f"{v / 1e3:,.0f}"
-    interval = [f"{percent(m)}" + ("" if pd.isna(l) else f" ± {100 * (m - l):.2f}") for m, l in zip(table["mean"], table.low)]
+    interval = [f"{percent(m)}" + ("" if pd.isna(l) else f" ± {100 * (m - l):.2f}")
+                for m, l in zip(table["mean"], table.low)]
     return pd.DataFrame({
-        "task": table.task, "architecture": table.arch, "recipe": table.recipe, "seeds": table.seeds, "test accuracy, %": interval,
-        "macro F1, %": table.macro_f1.map(percent), "agrees with teacher, %": table.teacher_agreement.map(percent),
+        "task": table.task, "architecture": table.arch, "recipe": table.recipe, "seeds": table.seeds,
+        "test accuracy, %": interval,
+        "macro F1, %": table.macro_f1.map(percent),
+        "agrees with teacher, %": table.teacher_agreement.map(percent),
         "parameters, thousand": table.params.map(thousand), "file, kB": table.bytes.map(thousand),
-        "file compressed, kB": table.compressed_bytes.map(thousand), "MACs, million": (table.macs / 1e6).map("{:,.1f}".format),
-        "epochs": table.epochs.map("{:g}".format), "training, min": (table.train_seconds / 60).map("{:.1f}".format), "initial weights": table.weights})
+        "file compressed, kB": table.compressed_bytes.map(thousand),
+        "MACs, million": (table.macs / 1e6).map("{:,.1f}".format),
+        "epochs": table.epochs.map("{:g}".format),
+        "training, min": (table.train_seconds / 60).map("{:.1f}".format), "initial weights": table.weights})
 
 # %% ../../nbs/11c_report.ipynb #17d567cd
 PALETTE = sns.color_palette("colorblind")
@@ -77,12 +85,16 @@ def plot_accuracy(records: pd.DataFrame,  # of one task or several
                   ):  # the figure
     "Every seed as a dot, mean and 95 % interval above them."
     table = summarize(records, metric)
-    fig, axs = plt.subplots(1, table.task.nunique(), figsize=(3 + 3.4 * table.task.nunique(), .9 + .45 * table.groupby("task").size().max()),
+    fig, axs = plt.subplots(1, table.task.nunique(),
+                            figsize=(3 + 3.4 * table.task.nunique(),
+                                     .9 + .45 * table.groupby("task").size().max()),
                             squeeze=False, layout="constrained")
     for ax, (task, rows) in zip(axs[0], table.groupby("task", sort=False)):
         for y, row in enumerate(rows.itertuples()):
-            seeds = records[(records.task == task) & (records.arch == row.arch) & (records.recipe == row.recipe)][metric]
-            error = None if np.isnan(row.low) else [[100 * (row.mean - row.low)], [100 * (row.high - row.mean)]]
+            seeds = records[(records.task == task) & (records.arch
+                                                      == row.arch) & (records.recipe == row.recipe)][metric]
+            error = None if np.isnan(row.low) else [[100 * (row.mean - row.low)],
+                                                    [100 * (row.high - row.mean)]]
             ax.errorbar(100 * row.mean, y, xerr=error, fmt="D", ms=6, color=PALETTE[0], capsize=4)
             ax.plot(100 * seeds, [y + .22] * len(seeds), "o", ms=4, mfc="none", color=PALETTE[1])
         ax.set_yticks(range(len(rows)), [f"{r.arch}\n{r.recipe}" for r in rows.itertuples()])
@@ -91,10 +103,13 @@ def plot_accuracy(records: pd.DataFrame,  # of one task or several
     return fig
 
 # %% ../../nbs/11c_report.ipynb #5d0f7a12
-def log_axis(ax, values):
+def log_axis(ax, # its x axis is changed
+             values, # what it shows, above 0
+            ):
     "A logarithmic x axis with round numbers written out, and room for names at both sides."
     ax.set_xscale("log"); ax.margins(x=.15)
-    if max(values) < 300 * min(values): ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_formatter("")
+    if max(values) < 300 * min(values):
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_formatter("")
     ax.xaxis.set_major_formatter("{x:,g}")
 
 def label_points(ax,  # with its scales and limits set
@@ -103,24 +118,32 @@ def label_points(ax,  # with its scales and limits set
                  colours=None,  # one for each; None: black
                  size: float = 7.5,  # of the letters, in points
                  ) -> list:  # the annotations
-    "Write a name beside each point so that none covers another, with a line to the point where it had to move."
+    "Write a name beside each point so that none covers another, with a line to a point that is not beside it"
     ax.figure.draw_without_rendering()  # places the axes, so that pixels mean something
-    x, y, texts, colours = list(x), list(y), list(texts), list(colours) if colours is not None else ["black"] * len(x)
-    points, pixel, panel = ax.transData.transform(np.column_stack([x, y]).astype(float)), ax.figure.dpi / 72, ax.bbox
-    taken, labels = [Bbox.from_extents(*(p - 3 * pixel), *(p + 3 * pixel)) for p in points], [None] * len(points)
-    shifts = [(side, dy * size * .6) for dy in sorted(range(-24, 25), key=lambda d: (abs(abs(d) - 1.5), -d)) for side in (1, -1)]  # half a line up comes first
+    x, y, texts, colours = (list(x), list(y), list(texts),
+                            list(colours) if colours is not None else ["black"] * len(x))
+    points, pixel, panel = (ax.transData.transform(np.column_stack([x, y]).astype(float)), ax.figure.dpi / 72,
+                            ax.bbox)
+    taken, labels = [Bbox.from_extents(*(p - 3 * pixel), *(p + 3 * pixel))
+                     for p in points], [None] * len(points)
+    # half a line up comes first
+    shifts = [(side, dy * size * .6) for dy in sorted(range(-24, 25), key=lambda d: (abs(abs(d) - 1.5), -d))
+              for side in (1, -1)]
     outside = lambda b: b.x0 < panel.x0 or b.x1 > panel.x1 + 20 * pixel or b.y0 < panel.y0 or b.y1 > panel.y1
     for i in np.lexsort((points[:, 0], -points[:, 1])):  # from the top
         trial = ax.annotate(texts[i], (x[i], y[i]), fontsize=size)
         (wide, high), (px, py) = trial.get_window_extent().size, points[i]
         trial.remove()
-        boxes = [Bbox.from_bounds(px + (6 * pixel if side > 0 else -6 * pixel - wide), py + dy * pixel - high / 2, wide, high) for side, dy in shifts]
+        boxes = [Bbox.from_bounds(px + (6 * pixel if side > 0 else -6 * pixel - wide),
+                                  py + dy * pixel - high / 2, wide, high) for side, dy in shifts]
         best = int(np.argmin([sum(b.overlaps(t) for t in taken) + 100 * outside(b) for b in boxes]))
         side, dy = shifts[best]
         taken.append(boxes[best])
-        labels[i] = ax.annotate(texts[i], (x[i], y[i]), xytext=(6 * side, dy), textcoords="offset points", fontsize=size, va="center", ha="left" if side > 0 else "right",
+        labels[i] = ax.annotate(texts[i], (x[i], y[i]), xytext=(6 * side, dy), textcoords="offset points",
+                                fontsize=size, va="center", ha="left" if side > 0 else "right",
                                 color=colours[i], path_effects=[withStroke(linewidth=2, foreground="white")],
-                                arrowprops=dict(arrowstyle="-", lw=.5, color=".6", shrinkA=0, shrinkB=2) if abs(dy) > 1.5 * size else None)
+                                arrowprops=dict(arrowstyle="-", lw=.5, color=".6", shrinkA=0, shrinkB=2)
+                                if abs(dy) > 1.5 * size else None)
     return labels
 
 # %% ../../nbs/11c_report.ipynb #f927c0a1
@@ -130,7 +153,8 @@ def plot_size(records: pd.DataFrame,  # of one task; with `bytes`
     "Accuracy against the size of the file: what is up and to the left is better. One panel an architecture."
     table = summarize(records, metric)
     archs = list(dict.fromkeys(table.arch))
-    fig, axs = plt.subplots(len(archs), 1, figsize=(8, .6 + 3.1 * len(archs)), squeeze=False, layout="constrained")
+    fig, axs = plt.subplots(len(archs), 1, figsize=(8, .6 + 3.1 * len(archs)), squeeze=False,
+                            layout="constrained")
     for ax, arch in zip(axs[:, 0], archs):
         rows = table[table.arch == arch].sort_values(["bytes", "mean"], ascending=[True, False])
         best = rows["mean"] > rows["mean"].cummax().shift(fill_value=-1)
@@ -139,14 +163,17 @@ def plot_size(records: pd.DataFrame,  # of one task; with `bytes`
             seeds = records[(records.arch == arch) & (records.recipe == row.recipe)][metric]
             ax.plot([row.bytes / 1e3] * len(seeds), 100 * seeds, "_", ms=7, color=colour)
             ax.plot(row.bytes / 1e3, 100 * row.mean, "D", ms=5, color=colour)
-        ax.step(rows.bytes[best] / 1e3, 100 * rows["mean"][best], where="post", color=PALETTE[0], lw=1, alpha=.6)
+        ax.step(rows.bytes[best] / 1e3, 100 * rows["mean"][best], where="post", color=PALETTE[0], lw=1,
+                alpha=.6)
         log_axis(ax, rows.bytes / 1e3); ax.margins(y=.15)
-        _finish(ax, "file, kB (logarithmic)", f"{metric.replace('_', ' ')}, %", f"{arch}: mean (diamond), single seeds (dash); the line joins what nothing smaller beats")
-        label_points(ax, rows.bytes / 1e3, 100 * rows["mean"], rows.recipe, ["black" if on_front else ".4" for on_front in best])
+        _finish(ax, "file, kB (logarithmic)", f"{metric.replace('_', ' ')}, %",
+                f"{arch}: mean (diamond), single seeds (dash); the line joins what nothing smaller beats")
+        label_points(ax, rows.bytes / 1e3, 100 * rows["mean"], rows.recipe,
+                     ["black" if on_front else ".4" for on_front in best])
     return fig
 
 # %% ../../nbs/11c_report.ipynb #64978cec
-def plot_curves(histories: dict,  # label -> history of a Run (DataFrame); labels that are equal up to ", seed" share a colour
+def plot_curves(histories: dict,  # label -> history of a Run; labels equal up to ", seed" share a colour
                 ):  # the figure
     "Loss and accuracy for each epoch: training dashed, validation solid."
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
@@ -172,15 +199,18 @@ def layer_table(model,  # a classifier, of any recipe
     "What became of each layer."
     layers = lambda m: {n: l for n, l in m.named_modules() if isinstance(l, (nn.Conv2d, nn.Linear))}
     now_is, rows = layers(model), []
-    for name, was in layers(Classifier(dict(model.config, edits=[]))).items():  # a traced network lists its layers in another order
+    # a traced network lists its layers in another order
+    for name, was in layers(Classifier(dict(model.config, edits=[]))).items():
         before, now, bits = was.weight, now_is[name].weight, getattr(now_is[name], "bits", 32)
-        rows.append({"layer": name.removeprefix("net."), "outputs before": len(before), "outputs": len(now), "bits": bits,
-                     "zeros, %": round(100 * (1 - int(now.count_nonzero()) / now.numel()), 1), "weights, bytes before": 4 * before.numel(), "weights, bytes": now.numel() * bits // 8})
+        rows.append({"layer": name.removeprefix("net."), "outputs before": len(before), "outputs": len(now),
+                     "bits": bits,
+                     "zeros, %": round(100 * (1 - int(now.count_nonzero()) / now.numel()), 1),
+                     "weights, bytes before": 4 * before.numel(), "weights, bytes": now.numel() * bits // 8})
     return pd.DataFrame(rows)
 
-def plot_layers(table: pd.DataFrame,  # of `layer_table`
-                title: str = "",
-                ):  # the figure
+def plot_layers(table: pd.DataFrame, # of `layer_table`
+                title: str = "", # above the figure
+               ): # the figure
     "Bytes of each layer's weights before and after; zeros are still stored, so they are shown apart."
     fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
     x, dense = np.arange(len(table)), table["weights, bytes"] * (1 - table["zeros, %"] / 100)
@@ -188,33 +218,39 @@ def plot_layers(table: pd.DataFrame,  # of `layer_table`
     ax.fill_between(x, table["weights, bytes"] / 1e3, step="mid", color=PALETTE[1], alpha=.6, label="after")
     ax.fill_between(x, dense / 1e3, step="mid", color=PALETTE[0], label="after, without zeros")
     ax.set_yscale("log"); ax.legend(fontsize=8, frameon=False, loc="upper left")
-    _finish(ax, "layer, from the image to the answer", "weights, kB (logarithmic)", title or "What each layer lost")
+    _finish(ax, "layer, from the image to the answer", "weights, kB (logarithmic)",
+            title or "What each layer lost")
     return fig
 
 # %% ../../nbs/11c_report.ipynb #a92928cb
 def class_names(predictions: dict,  # as `load_predictions` returns them
                 ) -> list:  # class names; the index is the label
     "Class names from the items' names, which are <Class>/<file>."
-    names = {int(label): str(name).split("/")[-2] for name, label in zip(predictions["names"], predictions["labels"])}
+    names = {int(label): str(name).split("/")[-2]
+             for name, label in zip(predictions["names"], predictions["labels"])}
     return [names.get(i, str(i)) for i in range(predictions["probabilities"].shape[1])]
 
 def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:  # [true class, predicted class] counts
     "Count how often each true class was taken for each class."
-    return np.bincount(np.asarray(labels, int) * n_classes + np.asarray(predicted, int), minlength=n_classes ** 2).reshape(n_classes, n_classes)
+    return np.bincount(np.asarray(labels, int) * n_classes + np.asarray(predicted, int),
+                       minlength=n_classes ** 2).reshape(n_classes, n_classes)
 
 # %% ../../nbs/11c_report.ipynb #4fa21dc1
-def plot_confusion(matrix: np.ndarray,  # counts, [true, predicted]; may be summed over seeds
-                   classes: list,  # names
-                   title: str = "",
-                   ):  # the figure
+def plot_confusion(matrix: np.ndarray, # counts, [true, predicted]; may be summed over seeds
+                   classes: list, # names
+                   title: str = "", # above the figure
+                  ): # the figure
     "Rows sum to 100 %; the diagonal is the recall of each class."
     percent = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 2.2 + .38 * len(classes)
     fig, ax = plt.subplots(figsize=(side + .8, side), layout="constrained")
     text = np.where(np.round(percent) >= 1, np.round(percent).astype(int).astype(str), "")
-    sns.heatmap(percent, ax=ax, cmap="cividis", vmin=0, vmax=100, annot=text, fmt="", annot_kws=dict(size=8), square=True,
-                xticklabels=classes, yticklabels=classes, cbar_kws=dict(label="fraction of the true class, %", shrink=.7))
-    ax.set(xlabel="predicted class", ylabel="true class"); ax.set_title(title or "Which classes are confused", loc="left", fontsize=10)
+    sns.heatmap(percent, ax=ax, cmap="cividis", vmin=0, vmax=100, annot=text, fmt="", annot_kws=dict(size=8),
+                square=True,
+                xticklabels=classes, yticklabels=classes,
+                cbar_kws=dict(label="fraction of the true class, %", shrink=.7))
+    ax.set(xlabel="predicted class", ylabel="true class")
+    ax.set_title(title or "Which classes are confused", loc="left", fontsize=10)
     ax.tick_params(axis="x", rotation=60, labelsize=8); ax.tick_params(axis="y", rotation=0, labelsize=8)
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     return fig
@@ -235,30 +271,40 @@ def plot_failures(task,  # the Task
     for ax in np.atleast_1d(axs): ax.axis("off")
     for ax, i in zip(np.atleast_1d(axs), surest):
         ax.imshow(task.images[items[i]].permute(1, 2, 0).numpy())
-        ax.set_title(f"is {task.classes[labels[i]]}\nsaid {task.classes[predicted[i]]}\n{probabilities[i, predicted[i]]:.0%} sure", fontsize=6.5)
+        ax.set_title(f"is {task.classes[labels[i]]}\nsaid "
+                     f"{task.classes[predicted[i]]}\n{probabilities[i, predicted[i]]:.0%} sure", fontsize=6.5)
     return fig
 
 # %% ../../nbs/11c_report.ipynb #bc8931fb
 STYLE = """
 :root { color-scheme: light }
-body { font: 16px/1.55 system-ui, "Segoe UI", "Liberation Sans", sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; color: #1c2128; background: #fff }
-h1 { font-size: 1.9rem; margin-bottom: .2rem } h2 { font-size: 1.25rem; margin-top: 2.4rem; border-bottom: 1px solid #d8dee4; padding-bottom: .25rem }
-blockquote { margin: 0 0 1rem; color: #57606a } img { max-width: 100%; height: auto } a.anchor-link { display: none }
-table { border-collapse: collapse; font-size: .82rem; display: block; overflow-x: auto } th, td { padding: .35rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e6eaee }
-th { background: #f6f8fa; white-space: normal } pre { font-size: .8rem; overflow-x: auto } code { background: #f6f8fa; padding: .1rem .25rem }
+body { font: 16px/1.55 system-ui, "Segoe UI", "Liberation Sans", sans-serif; max-width: 62rem;
+  margin: 2rem auto; padding: 0 1.2rem; color: #1c2128; background: #fff }
+h1 { font-size: 1.9rem; margin-bottom: .2rem } h2 { font-size: 1.25rem; margin-top: 2.4rem;
+  border-bottom: 1px solid #d8dee4; padding-bottom: .25rem }
+blockquote { margin: 0 0 1rem; color: #57606a } img { max-width: 100%; height: auto }
+  a.anchor-link { display: none }
+table { border-collapse: collapse; font-size: .82rem; display: block; overflow-x: auto }
+  th, td { padding: .35rem .6rem; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid #e6eaee }
+th { background: #f6f8fa; white-space: normal } pre { font-size: .8rem; overflow-x: auto }
+  code { background: #f6f8fa; padding: .1rem .25rem }
 """
 
-def html_report(notebook,  # an executed notebook
-                path,  # where the page goes
-                title: str = "LightVision study",
-                ) -> Path:  # `path`
+def html_report(notebook, # an executed notebook
+                path, # where the page goes
+                title: str = "LightVision study", # of the page
+               ) -> Path: # `path`
     "Render a notebook to a self-contained page, without its code."
     from nbconvert import HTMLExporter
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
+                            exclude_output_prompt=True)
     nb = nbformat.read(notebook, 4)
     nb.cells = [cell for cell in nb.cells if cell.cell_type != "raw"]  # directives for nbdev
     body, _ = exporter.from_notebook_node(nb)
-    page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n'
+    page = ('<!doctype html>\n<html lang="en"><head><meta '
+            f'charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style></head>\n'
+            f'<body>{body}</body></html>\n')
     return write_atomic(path, page)
 
 # %% ../../nbs/11c_report.ipynb #79a7e99c
@@ -275,8 +321,10 @@ def write_report(study_folder,  # the folder that holds records.csv
     study_folder, pool = Path(study_folder).resolve(), Path(pool).resolve()
     executed = study_folder/f".{notebook}.ipynb"
     with patch.dict(os.environ, QUIET_IMPORTS):
-        papermill.execute_notebook(shipped(f"results/{notebook}.ipynb"), executed, cwd=study_folder, progress_bar=False, kernel_name="python3", extra_arguments=QUIET,
-                                   parameters=dict(study=name, about=about, records="records.csv", pool=str(pool)))
+        papermill.execute_notebook(shipped(f"results/{notebook}.ipynb"), executed, cwd=study_folder,
+                                   progress_bar=False, kernel_name="python3", extra_arguments=QUIET,
+                                   parameters=dict(study=name, about=about, records="records.csv",
+                                                   pool=str(pool)))
     page = html_report(executed, study_folder/f"{PAGES[notebook]}.html", f"LightVision study: {name}")
     executed.replace(page.with_suffix(".ipynb"))
     return page
@@ -291,22 +339,28 @@ def collect_evidence(study_folder,  # the folder that holds records.csv and the 
                      pool,  # the folder that holds the Runs' folders
                      to,  # the folder that the evidence goes to
                      ) -> Path:  # the manifest
-    "Copy the evidence of a study and list it with checksums; refuses a notebook that its Record does not vouch for."
+    "Copy the evidence of a study and list it with checksums; refuses a notebook whose Record tells otherwise"
     to, pool = Path(to), Path(pool)
     records = read_records(Path(study_folder)/"records.csv")
     for record in records.itertuples():
         if _sha256(pool/record.notebook) != record.notebook_sha256:
-            raise LightVisionError(f"{record.notebook} was changed after its Record was written; delete its folder and run the study again")
+            raise LightVisionError(f"{record.notebook} was changed after its Record was written; delete its "
+                                   "folder and run the study again")
         for name in EVIDENCE: write_atomic(to/record.run/name, (pool/record.run/name).read_bytes())
     for name in ("records.csv", "report.html", "choices.html", "plan.yaml", *MEASURED):
         if (source := Path(study_folder)/name).exists(): write_atomic(to/name, source.read_bytes())
-    files = sorted(p for p in to.rglob("*") if p.is_file() and p.name != "manifest.json" and not p.name.startswith("."))
-    return write_atomic(to/"manifest.json", json.dumps({p.relative_to(to).as_posix(): _sha256(p) for p in files}, indent=1) + "\n")
+    files = sorted(p for p in to.rglob("*") if p.is_file() and p.name != "manifest.json"
+                   and not p.name.startswith("."))
+    return write_atomic(to/"manifest.json",
+                        json.dumps({p.relative_to(to).as_posix(): _sha256(p) for p in files},
+                                   indent=1) + "\n")
 
 def check_evidence(folder,  # as `collect_evidence` left it
                    ) -> list:  # names of files that are missing, changed or not in the manifest
     "Compare evidence with its manifest."
     folder = Path(folder)
     manifest = json.loads((folder/"manifest.json").read_text())
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"}
-    return sorted((set(manifest) ^ there) | {n for n in set(manifest) & there if _sha256(folder/n) != manifest[n]})
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()
+             and p.name != "manifest.json"}
+    return sorted((set(manifest) ^ there) | {n for n in set(manifest) & there
+                                             if _sha256(folder/n) != manifest[n]})
