@@ -161,6 +161,7 @@ def compress(model: Classifier, # trained; it is copied, not changed
 def fit_budget(model: Classifier, # trained
                task: Task, # train and val are read; test once, for the record
                size: str, # of the file, as people write it: "250KB", "0.5MB", or bytes
+               format: str = "onnx", # of that file: "onnx", "tflite", "pte" or "safetensors"
                epochs: int = 4, # of the final fine-tuning; 8 for less than a twentieth of the float file
                min_accuracy: float = None, # least validation accuracy, a fraction of the network's own
                seed: int = 0, # of order, augmentation and calibration
@@ -171,7 +172,7 @@ def fit_budget(model: Classifier, # trained
               ) -> Classifier: # compressed; its `search` holds the allocation, the candidates and the record
     "The best network whose file has at most so many bytes"
     context = Context(seed=seed, device=device, folder=folder, progress=progress)
-    chosen = BudgetSettings.from_dict(dict(settings, epochs=epochs))
+    chosen = BudgetSettings.from_dict(dict(settings, epochs=epochs, format=format))
     result = search_budget(copy.deepcopy(model), task, parse_size(size), chosen, context,
                            min_accuracy=min_accuracy)
     result.model.search = result

@@ -14,6 +14,7 @@ import errno
 import json as json_text
 import os
 import sys
+import zlib
 import warnings
 from argparse import SUPPRESS
 from contextlib import contextmanager
@@ -285,15 +286,31 @@ def _search_folder(out, task, model, limits, epochs, seed):
     parts = [folder_name(task), model.config["arch"], *limits, f"e{epochs}", f"s{seed}", network]
     return Path(out)/"budget"/"_".join(map(str, parts))
 
-def _show_search(result, limit, final, as_json):
+def _limits(limit, format, latency_ms, fraction, teacher):
+    "What names the folder of a search, beside network, epochs and seed"
+    further = {f"{latency_ms}ms": latency_ms is not None, f"{fraction:g}": fraction < 1, "taught": teacher}
+    return [limit, format, *(name for name, is_set in further.items() if is_set)]
+
+def _show_search(result, file, limit, final, as_json):
     "What a search found"
-    r = result.record
+    r, zipped = result.record, len(zlib.compress(file.read_bytes(), 9))
     facts = r if final else {k: v for k, v in r.items() if k != "test_accuracy"}
     before, after = r["uncompressed_val_accuracy"], r["val_accuracy"]
-    text = (f"{result.plan.to_string(index=False)}\n\n{show_size(limit)} allowed, {r['bytes']:,} bytes used: "
-            f"validation accuracy {before:.4f} -> {after:.4f}")
+    text = (f"{result.layers.to_string(index=False)}\n\n{show_size(limit)} allowed, {file.suffix} of "
+            f"{r['bytes']:,} bytes ({zipped:,} zipped): validation accuracy {before:.4f} -> {after:.4f}")
     if final: text += f", test accuracy {r['test_accuracy']:.4f}"
-    show(f"{text}\n{result.path}", dict(facts, checkpoint=result.path), as_json)
+    facts = dict(facts, zipped_bytes=zipped, checkpoint=result.path, file=file)
+    show(f"{text}\n{file}\n{result.path}", facts, as_json)
+
+def _write_searched(result, task, format):
+    "The file whose bytes were the budget, verified; our own is there already"
+    if format == "safetensors": return result.path
+    from lightvision.core import discover
+    from lightvision.deploy.export import export as export_one
+    discover("lightvision.deploy")
+    file = result.path.with_suffix(f".{format}")
+    if not file.exists(): export_one(result.model, task, file)
+    return file
 
 # %% ../nbs/12_cli.ipynb #9a397a39
 def _searched(model, task, size, settings, teacher, folder, latency_ms, min_accuracy, fraction, seed):
@@ -316,6 +333,7 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            dataset: str = None,  # default: the images that the checkpoint was trained on
            arch: str = "mobilenetv2_100",  # trained first where no checkpoint is given
            checkpoint: str = None,  # a trained model.safetensors to compress
+           format: str = "onnx",  # of the file that may have so many bytes: onnx, tflite, pte or safetensors
            teacher: str = None,  # a model.safetensors to learn from; default: the network as it was before
            latency_ms: float = None,  # also at most so many ms an image (8 bits, onnxruntime, one thread)
            min_accuracy: float = None,  # least validation accuracy, as a fraction of the full network's
@@ -330,25 +348,24 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            ):
     "Find the best combination of pruning and bits for a size, and write the file that keeps to it."
     from lightvision.compress.budget import BudgetSettings
+    from lightvision.compress.sensitivity import cost_model
     limit = parse_size(size)
     check_fraction(fraction)
     check_teacher(teacher)
-    settings = BudgetSettings(epochs=epochs, recovery="teacher" if teacher else "self")
+    settings = BudgetSettings(epochs=epochs, recovery="teacher" if teacher else "self", format=format)
+    cost_model(settings)  # a wrong format is said before anything is trained
     if not (checkpoint or dataset):
         raise LightVisionError("nothing to compress; name a trained network with --checkpoint, "
                                "or images to train one with --dataset")
     if checkpoint is None:
         checkpoint = train(dataset, arch, seed=seed, split=split or "lightvision", skip_bad=skip_bad, out=out)
     model, task, source = trained(checkpoint, dataset, split, skip_bad)
-    limits = [limit]  # what names the folder, beside network, epochs and seed
-    if latency_ms is not None: limits.append(f"{latency_ms:g}ms")
-    if fraction < 1: limits.append(f"{fraction:g}")
-    if teacher: limits.append("taught")
+    limits = _limits(limit, format, latency_ms, fraction, teacher)
     folder = _search_folder(out, source.task, model, limits, epochs, seed)
     how = dict(latency_ms=latency_ms, min_accuracy=min_accuracy, fraction=fraction, seed=seed)
     result = _searched(model, task, limit, settings, teacher, folder, **how)
     source.write(result.path)
-    _show_search(result, limit, final, json)
+    _show_search(result, _write_searched(result, task, format), limit, final, json)
 
 # %% ../nbs/12_cli.ipynb #5d820572
 def evaluate(checkpoint: Param("a model.safetensors, compressed or not", str, required=True) = None,
@@ -625,7 +642,7 @@ def bench_vendor(checkpoints: Param("model.safetensors of an fp32 Run, then of c
     print_table(pd.concat(tables), out)
 
 # %% ../nbs/12_cli.ipynb #09446a5f
-def _compare_searches(checkpoint, sizes, methods, fraction, epochs, images, folder):
+def _compare_searches(checkpoint, sizes, methods, fraction, epochs, images, format, folder):
     "The searches on one checkpoint, with its own seed; they resume"
     from lightvision.compress.baselines import compare
     from lightvision.compress.budget import BudgetSettings, fewer
@@ -639,8 +656,8 @@ def _compare_searches(checkpoint, sizes, methods, fraction, epochs, images, fold
     model, task, _ = trained(path)
     if edits_of(model):
         raise LightVisionError(f"{path} is compressed already; give the model.safetensors of an fp32 Run")
-    settings = BudgetSettings(epochs=epochs, sensitivity_images=images)
-    inner = Path(folder)/f"{path.parent.name}_{fraction:g}_e{epochs}_p{images}"
+    settings = BudgetSettings(epochs=epochs, sensitivity_images=images, format=format)
+    inner = Path(folder)/f"{path.parent.name}_{format}_{fraction:g}_e{epochs}_p{images}"
     context = Context(seed=seed, progress=sys.stderr.isatty())
     images, limits = fewer(task, fraction, "share"), [parse_size(s) for s in sizes]
     with sole_owner(inner, wait=0):
@@ -650,8 +667,10 @@ def _compare_searches(checkpoint, sizes, methods, fraction, epochs, images, fold
 def bench_budget(checkpoints: Param("model.safetensors of fp32 Runs, one a seed", str, nargs="*",
                                     opt=False) = None,
                  sizes: Param("what the file may hold", str, nargs="+") = ("1MB", "500KB", "250KB", "100KB"),
-                 methods: Param("of baic, uniform, uniform_bits, random_search, tpe, stepwise", str,
-                                nargs="+") = ("baic", "uniform", "random_search"),
+                 methods: Param("of baic, fisher, greedy, bits_only, uniform, uniform_bits, random_search, "
+                                "tpe, "
+                                "stepwise", str, nargs="+") = ("baic", "fisher", "greedy", "uniform"),
+                 format: str = "onnx",  # of the files: onnx, tflite, pte or safetensors
                  fraction: float = 1.,  # of the training images to use
                  epochs: int = 4,  # of the final fine-tuning
                  images: int = 128,  # on which sensitivity is measured
@@ -663,7 +682,7 @@ def bench_budget(checkpoints: Param("model.safetensors of fp32 Runs, one a seed"
     if not checkpoints:
         raise LightVisionError("nothing to compress; give the model.safetensors of an fp32 Run, or several")
     check_fraction(fraction)
-    how = sizes, methods, fraction, epochs, images, folder
+    how = sizes, methods, fraction, epochs, images, format, folder
     found = [_compare_searches(path, *how) for path in checkpoints]
     print_table(pd.concat(found, ignore_index=True), out)
 

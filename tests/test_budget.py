@@ -13,9 +13,9 @@ from lightvision.compress.baselines import METHODS, compare, hypervolume
 from lightvision.compress.budget import BudgetSettings, fit_budget
 from lightvision.compress.quantization import quantized_layers
 from lightvision.compress.sensitivity import (Allocation, FileSize, Probe, best_allocation, options_of,
-                                              sensitivities, silent, smallest)
+                                              sensitivities, smallest_allocation, suppress_stdout)
 
-SETTINGS = BudgetSettings(epochs=1, iterations=2, batch_size=20, sensitivity_images=16, calibration_images=32, reestimate=32, steps=4, criterion="magnitude")
+SETTINGS = BudgetSettings(format="safetensors", epochs=1, iterations=2, batch_size=20, sensitivity_images=16, calibration_images=32, reestimate=32, steps=4, criterion="magnitude")
 
 @pytest.fixture(scope="module")
 def task(): return get_task("landcover-mini").few(None, 6)
@@ -34,21 +34,31 @@ def test_file_fits_and_computes_what_the_search_saw(task, context, tmp_path, kin
     model = fit(small(task, kind), task, TrainSettings(epochs=2, batch_size=20, lr=3e-3), context)
     size = FileSize(model)
     options = options_of(size, size.full.widths, SETTINGS)
-    budget = int((size(smallest(options))*size(size.full))**0.5)
+    budget = int((size(smallest_allocation(options))*size(size.full))**0.5)
     result = fit_budget(model, task, budget, SETTINGS, context, folder=tmp_path)
     assert result.path.stat().st_size == result.record["bytes"] <= budget
     net = load_model(result.path)
     assert evaluate(predict(net, task, "val", "cpu"))["accuracy"] == result.record["val_accuracy"]
     bits = {n: m.bits for n, m in quantized_layers(net).items()}
-    assert bits == dict(zip(result.plan.layer, result.plan.bits))
-    assert {n: m.weight.numel() for n, m in quantized_layers(net).items()} == dict(zip(result.plan.layer, result.plan.weights))
-    chosen = json.loads((tmp_path/"last"/"plan.json").read_text())
+    assert bits == dict(zip(result.layers.layer, result.layers.bits))
+    assert {n: m.weight.numel() for n, m in quantized_layers(net).items()} == dict(zip(result.layers.layer, result.layers.weights))
+    chosen = json.loads((tmp_path/"last"/"allocation.json").read_text())
     assert size(Allocation(chosen["widths"], chosen["bits"])) == result.record["bytes"] # to the byte
     fitting = result.front[result.front.bytes <= budget]
     assert fitting.epochs.min() == 0 and result.record["val_accuracy"] == fitting.val_accuracy.max() # one was not trained, and may be the best
     assert result.record["epochs"] == SETTINGS.epochs + (SETTINGS.iterations - 1)*SETTINGS.trial_epochs*SETTINGS.trial_fraction
 
-def made_up_damage(options):
+def test_the_file_that_ships_fits(task, context, tmp_path):
+    "The budget of an .onnx holds for the file that is written, and onnxruntime computes what the search saw."
+    from lightvision.deploy.export import export
+    model = fit(small(task, "test_efficientnet"), task, TrainSettings(epochs=2, batch_size=20, lr=3e-3), context)
+    quick = dataclasses.replace(SETTINGS, iterations=1, format="onnx")
+    result = fit_budget(model, task, 45_000, quick, context, folder=tmp_path)
+    made = export(result.model, task, tmp_path/"model.onnx")
+    assert made.bytes == result.record["bytes"] <= 45_000 and result.record["bytes"] > 0.85*45_000
+    assert made.parity["agreement"] >= 0.9 and result.record["packed_bytes"] == result.path.stat().st_size
+
+def made_up_sensitivity(options):
     "Nothing for the costliest option, more for each cheaper one."
     rng = np.random.default_rng(0)
     return {v: np.cumsum(np.append(0, rng.exponential(size=len(o) - 1))) for v, o in options.items()}
@@ -57,19 +67,19 @@ def made_up_damage(options):
 def test_plans_of_real_networks_fit(task, context, arch):
     size = FileSize(model_for(task, arch, weights="scratch"))
     options = options_of(size, size.full.widths, BudgetSettings())
-    damage = made_up_damage(options)
+    sensitivity = made_up_sensitivity(options)
     for fraction in (0.5, 0.1):
         budget = int(fraction*size(size.full))
-        plan = best_allocation(size, options, damage, budget)
-        assert 0.95*budget < size(plan) <= budget
+        allocation = best_allocation(size, options, sensitivity, budget)
+        assert 0.95*budget < size(allocation) <= budget
 
 def test_a_byte_less_than_a_plan_is_another_plan_and_not_none(task):
     size = FileSize(small(task, "test_resnet"))
     options = options_of(size, size.full.widths, BudgetSettings())
-    damage = made_up_damage(options)
+    sensitivity = made_up_sensitivity(options)
     for fraction in (0.8, 0.4, 0.2):
-        plan = best_allocation(size, options, damage, int(fraction*size(size.full)))
-        assert size(best_allocation(size, options, damage, size(plan) - 1)) < size(plan)
+        allocation = best_allocation(size, options, sensitivity, int(fraction*size(size.full)))
+        assert size(best_allocation(size, options, sensitivity, size(allocation) - 1)) < size(allocation)
 
 SEARCH = """
 import sys
@@ -86,7 +96,7 @@ def test_a_killed_search_continues_bit_exactly(task, context, tmp_path):
     assert whole.wait(600) == 0, whole.stderr.read().decode()
     broken = start(tmp_path/"broken")
     until = time.monotonic() + 600
-    while not (tmp_path/"broken"/"iteration2"/"plan.json").exists() and broken.poll() is None and time.monotonic() < until: time.sleep(0.02)
+    while not (tmp_path/"broken"/"iteration2"/"allocation.json").exists() and broken.poll() is None and time.monotonic() < until: time.sleep(0.02)
     broken.send_signal(signal.SIGKILL); broken.wait()
     assert not (tmp_path/"broken"/"model.safetensors").exists() # it was not finished
     again = start(tmp_path/"broken")
@@ -99,7 +109,7 @@ def test_every_method_has_the_same_training(task, context, tmp_path):
     table = compare(model, task, [60_000], dataclasses.replace(SETTINGS, iterations=1), context, tmp_path, names)
     assert list(table.method) == names and table.epochs[table.bytes.notna()].nunique() == 1
     assert (table.bytes.dropna() <= 60_000).all() and table.bytes.notna().sum() >= 3
-    assert (tmp_path/"budget.csv").read_text().startswith("task,arch,seed,method,budget_bytes,bytes,val_accuracy,test_accuracy,trials,epochs,seconds")
+    assert (tmp_path/"budget.csv").read_text().startswith("task,arch,seed,method,format,budget_bytes,bytes,packed_bytes,val_accuracy,test_accuracy")
     assert set(names) < set(METHODS) and hypervolume(table.bytes.dropna(), table.val_accuracy.dropna(), 1e6) > 0
 
 @pytest.mark.parametrize("call, words", [
@@ -119,7 +129,7 @@ def test_another_search_in_the_same_folder_is_refused(task, context, tmp_path):
 
 def test_a_solver_that_prints_is_not_heard(capfd):
     printf = ctypes.CDLL(None).printf
-    with silent(): printf(b"forgotten line\n")
+    with suppress_stdout(): printf(b"forgotten line\n")
     printf(b"after\n"); ctypes.CDLL(None).fflush(None)
     assert capfd.readouterr().out == "after\n"
 

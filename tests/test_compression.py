@@ -109,14 +109,15 @@ def test_files_for_devices(lightvision, tiny, tmp_path):
 def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
     done = lightvision("budget", "--checkpoint", tiny, "--size", "100KB", "--latency-ms", "1000", "--epochs", "1", "--fraction", "0.1", timeout=600)
     assert done.returncode == 0, done.stderr
-    path = tmp_path/done.stdout.strip().splitlines()[-1]
-    assert path.stat().st_size <= 100_000 and "100 KB allowed" in done.stdout
+    file, path = (tmp_path/line for line in done.stdout.strip().splitlines()[-2:])
+    assert file.suffix == ".onnx" and file.stat().st_size <= 100_000 and "100 KB allowed, .onnx of" in done.stdout
     record = json.loads(path.with_name("record.json").read_text())
-    assert record["bytes"] == path.stat().st_size and record["method"] == "baic"
+    assert record["bytes"] == file.stat().st_size and record["packed_bytes"] == path.stat().st_size
+    assert (record["method"], record["format"]) == ("baic", "onnx")
 
 
 def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
-    done = lightvision("bench", "budget", tiny, "--sizes", "100KB", "--methods", "uniform", "--epochs", "1", "--fraction", "0.1", "--out", "budget.csv", timeout=600)
+    done = lightvision("bench", "budget", tiny, "--sizes", "100KB", "--methods", "uniform", "--format", "safetensors", "--epochs", "1", "--fraction", "0.1", "--out", "budget.csv", timeout=600)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path/"budget.csv")
     assert list(table.method) == ["uniform"] and (table.bytes <= 100_000).all() and table.epochs.nunique() == table.trials.nunique() == 1
@@ -136,6 +137,7 @@ def test_our_file_beside_the_runtimes_own(lightvision, tiny, tmp_path):
     (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--fraction", "2"], ["fraction", "at most 1"]),
     (["budget", "--size", "2KB", "--checkpoint", "TRAINED"], ["does not fit", "allow more bytes"]),
     (["export", "--checkpoint", "TRAINED", "--formats", "onnx", "tfl"], ["tfl", "tflite"]),
+    (["budget", "--size", "100KB", "--checkpoint", "TRAINED", "--format", "onxx"], ["onxx", "onnx"]),
     (["bench", "budget"], ["fp32 Run"]),
     (["bench", "budget", "TRAINED", "--methods", "magic"], ["magic", "baic"]),
     (["bench", "budget", "MOVED"], ["measures.json", "where its Run left it"]),

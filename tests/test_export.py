@@ -10,8 +10,8 @@ from lightvision.models.classifier import model_for
 from lightvision.training import Context
 from lightvision.compress.recipe import Recipe
 from lightvision.deploy.converters import WRITERS, installed, litert_python
-from lightvision.deploy.export import (IntegerLayer, deploy_form, export, kernels, onnx_program, parity_table,
-                                       precision_of, stored_forms)
+from lightvision.deploy.export import export, parity_table, stored_forms
+from lightvision.deploy.onnx_file import IntegerLayer, deploy_form, kernels, onnx_program, precision_of
 from lightvision.deploy.runtimes import run_artifact
 import lightvision.compress.pruning, lightvision.compress.quantization # noqa: F401 their steps
 
@@ -114,4 +114,6 @@ def test_a_small_constant_shift_of_one_class_is_refused():
     rounded = logits.numpy() + np.random.default_rng(0).normal(0, 0.01, logits.shape)
     assert reason_to_refuse(expected, rounded, "int8", tolerance=100) is None
     rounded[:, 2] += 1.5*np.ptp(logits.numpy())/255
+    for rounding in (0.0, 0.5*np.ptp(logits.numpy())/255):
+        assert reason_to_refuse(expected, rounded, "int8", tolerance=100, rounding=rounding) is not None
     assert reason_to_refuse(expected, rounded, "int8", tolerance=100) is not None

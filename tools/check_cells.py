@@ -37,6 +37,11 @@ def definitions(text):
     return [n for n in ast.parse(text).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
 
 
+def is_patch(node):
+    "Whether a function becomes a method of a class that stands above: several of them are one step of it."
+    return any(ast.unparse(d).split("(")[0] == "patch" for d in node.decorator_list)
+
+
 def comments(text):
     "Lines that hold a comment, and those below a line that is nothing but a comment."
     found = [t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT]
@@ -53,6 +58,7 @@ def undocumented(node, noted):
             if isinstance(inner, ast.AnnAssign) and inner.lineno not in noted: yield f"{node.name}.{inner.target.id}"
         return
     arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+    if is_patch(node): arguments = arguments[1:]
     for a in arguments:
         told = a.lineno in noted or isinstance(a.annotation, ast.Call)  # fastcore's Param holds the help text itself
         if a.arg not in ("self", "cls") and not told: yield f"{node.name}({a.arg})"
@@ -71,7 +77,8 @@ def findings(path):
         if not exported(text): continue
         found = definitions(text)
         public = [n for n in found if not n.name.startswith("_")]
-        if len(public) > 1: yield "several exports", i, ", ".join(n.name for n in public)
+        grown = {ast.unparse(n.args.args[0].annotation) for n in public if is_patch(n)}
+        if len(grown) + sum(not is_patch(n) for n in public) > 1: yield "several exports", i, ", ".join(n.name for n in public)
         if public and (k + 1 == len(code) or exported(code[k + 1][1])): yield "no example", i, public[0].name
         noted = comments(text)
         for name in (name for n in public for name in undocumented(n, noted)): yield "no docment", i, name

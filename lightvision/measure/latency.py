@@ -23,7 +23,7 @@ from ..training import Context
 from ..compress.budget import Limit
 from ..compress.quantization import PtqSettings, ptq
 from ..deploy import runtimes
-from ..deploy.export import to_onnx
+from ..deploy.onnx_file import to_onnx
 from .machine import machine, machine_lock, watch_machine
 
 # %% ../../nbs/09b_latency.ipynb #26635ce1

@@ -16,7 +16,8 @@ from ..data.task import Task
 from ..stats.intervals import median_interval
 from ..training import Context
 from ..compress.quantization import PtqSettings
-from ..deploy.export import kernels, run_logits
+from ..deploy.export import run_logits
+from ..deploy.onnx_file import kernels
 from ..deploy.vendor import VENDORS
 from .latency import Contestant, speedup, take_turns
 

@@ -140,8 +140,8 @@ def unpacked_study(path,  # of a tar file of `pack_study`
             plan = replace(plan, tasks=tasks)
             other = [r.name for r in expand(plan) if manifest["runs"].get(r.name) != r.code_hash]
             if other:
-                raise LightVisionError(f"{path} was packed by another version of lightvision, or for other images "
-                                       f"or weights ({other[0]}): install the version that packed it")
+                raise LightVisionError(f"{path} was packed by another version of lightvision, or for other "
+                                       f"images or weights ({other[0]}): install the version that packed it")
             for run in (folder/POOL).glob("*"):
                 if not (Path(out)/POOL/run.name).exists(): shutil.copytree(run, Path(out)/POOL/run.name)
             yield plan, (folder/"plan.yaml").read_text()
