@@ -39,6 +39,7 @@ from ..training import (Context, TrainSettings, batches, evaluate, history_table
 from ..compress.recipe import Recipe
 from ..measure.complexity import count_macs, count_params
 from ..measure.machine import machine, machine_lock
+from .kernels import kernel_manager
 from .plan import (POOL, DataSource, ModelPlan, Plan, Run, code_hash, expand, load_task,
                                     needs_teacher)
 from .records import (file_sizes, gather, read_record, save_predictions, seal,
@@ -209,16 +210,6 @@ def _why_it_died(status):
              "SIGSEGV": "a crash in a library", "SIGBUS": "a crash in a library"}.get(name)
     return f"its kernel died of {name}" + (f": {cause}" if cause else "")
 
-def _watched_kernel(statuses):
-    "A kernel manager that appends to a list the exit status of a kernel that died by itself"
-    from jupyter_client.manager import AsyncKernelManager
-    class WatchedKernel(AsyncKernelManager):
-        async def is_alive(self):
-            status = await self.provisioner.poll() if self.has_kernel else None
-            if status is not None: statuses.append(status)
-            return await super().is_alive()
-    return WatchedKernel
-
 # %% ../../nbs/11b_runner.ipynb #9cb1b7c5
 def _places(folder, notebook, environment):
     "Paths of this machine, and what stands for each in an executed notebook"
@@ -238,7 +229,7 @@ def execute_notebook(run: Run,  # its fields are the notebook's parameters
     try:
         papermill.execute_notebook(notebook, running, parameters=asdict(run), cwd=folder, progress_bar=False,
                                    kernel_name="python3", extra_arguments=QUIET,
-                                   kernel_manager_class=_watched_kernel(statuses))
+                                   kernel_manager_class=kernel_manager(statuses))
     except papermill.PapermillExecutionError as e: error = f"{e.ename}: {e.evalue}".splitlines()[0]
     except DeadKernelError: error = _why_it_died(statuses[0] if statuses else None)
     executed = tidy_executed(nbformat.read(running, 4), _places(folder, notebook, environment))
@@ -432,7 +423,7 @@ def seconds_per_epoch(run: Run,  # what to time
 
 # %% ../../nbs/11b_runner.ipynb #ee52acd9
 SLOWER = {"kd": 1.3, "qat": 2.}  # a distilled step runs the teacher too, a quantized one rounds: on two cores
-OVERHEAD = 12.  # seconds of a Run beside training: kernel, imports, figures; see `bench_runner`
+OVERHEAD = 6.  # seconds of a Run beside training: kernel, imports, figures; see `bench_runner`
 
 def _setting(run):
     "What the time of an epoch depends on"
