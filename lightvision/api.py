@@ -22,7 +22,8 @@ from .models.classifier import Classifier, model_for
 from .training import Context, evaluate as measure_predictions, predict as predict_split
 from .compress.budget import BudgetSettings, fit_budget as search_budget
 from .compress.recipe import Recipe
-from .deploy.export import Artifact, export as export_artifact
+from .deploy.export import Artifact, FromFile, export as export_artifact
+from .deploy.runtimes import RUNTIMES
 
 # %% ../nbs/11f_api.ipynb #0d66da57
 def load_task(name: str, # "eurosat", "ucmerced", "trashnet", "landcover-mini", or a folder (or zip) of images
@@ -189,10 +190,10 @@ def save(model: Classifier, # any network of these functions
     return save_model(model, Path(path))
 
 # %% ../nbs/11f_api.ipynb #d9ccbeab
-def load(path: str, # a file of `save`, or the model.safetensors of a Run
+def load(path: str, # a file of `save`, the model.safetensors of a Run, or an Artifact such as leaves.onnx
         ) -> Classifier: # on the CPU, in evaluation mode
     "Load a network, pruned and quantized ones too; raises `LightVisionError` for a truncated or foreign file"
-    return load_model(path)
+    return FromFile(path).eval() if Path(path).suffix in RUNTIMES else load_model(path)
 
 # %% ../nbs/11f_api.ipynb #760037b4
 def export(model: Classifier, # float or compressed

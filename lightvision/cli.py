@@ -387,7 +387,8 @@ def evaluate(checkpoint: Param("a model.safetensors, compressed or not", str, re
 
 # %% ../nbs/12_cli.ipynb #856c42b4
 def predict(images: Param("image files, or folders of them", str, nargs="+", opt=False),
-            checkpoint: Param("a model.safetensors, compressed or not", str, required=True) = None,
+            checkpoint: Param("a model.safetensors, compressed or not, or a file for a device", str,
+                              required=True) = None,
             out: str = None,  # also write all probabilities to this .csv file
             json: store_true = False,  # print one line of JSON an image instead
             ):

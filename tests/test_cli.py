@@ -62,6 +62,10 @@ def test_verbs_for_people_and_for_programs(tmp_path, monkeypatch, capsys):
     Image.new("RGB", (50, 40), "navy").save("navy.png")
     rows = call("predict", "navy.png", "--checkpoint", student["checkpoint"], "--out", "table.csv", "--json").splitlines()
     assert json.loads(rows[0])["predicted"] in pd.read_csv("table.csv").columns
+    call("export", "--checkpoint", student["checkpoint"]) # the file alone is enough for the same answer
+    [file] = Path("artifacts").glob("*.onnx")
+    again = json.loads(call("predict", "navy.png", "--checkpoint", str(file), "--json").splitlines()[0])
+    assert again["predicted"] == json.loads(rows[0])["predicted"]
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -28,7 +28,8 @@ def kernel_of(run):
     "The kernel process that works in a Run's folder."
     for p in psutil.process_iter(["cmdline"]):
         try:
-            if any("ipykernel" in word for word in p.info["cmdline"] or []) and Path(p.cwd()) == run.resolve(): return p
+            words = " ".join(p.info["cmdline"] or [])
+            if ("ipykernel" in words or "serve_forks" in words) and Path(p.cwd()) == run.resolve(): return p
         except psutil.Error: pass
 
 def histories(out): return {r.name: pd.read_csv(r/"history.csv")[LOSSES] for r in runs(out)}
@@ -48,7 +49,7 @@ def test_killed_worker_and_killed_study_lose_nothing(plan, tmp_path, lightvision
     study = start("study", path, "--out", out, "--workers", 2, cwd=tmp_path)
     wait_for(lambda: len(finished(out)) >= 1, what="a finished Run")
     run = wait_for(lambda: underway(out), what="a Run that is underway")
-    worker = kernel_of(run).parent()
+    worker = next(p for p in kernel_of(run).parents() if "serve_forks" not in " ".join(p.cmdline()))
     assert any(c.pid == worker.pid for c in psutil.Process(study.pid).children(recursive=True)), "not a worker of this study"
     before = finished(out)
     worker.kill()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-GENERATED = ("lightvision/**/*.py", "nbs/**/*.ipynb", "nbs/*.svg", "README.md")
+GENERATED = ("lightvision/**/*.py", "nbs/**/*.ipynb", "nbs/**/*.svg", "README.md")
 BIN = Path(sys.executable).parent
 
 
@@ -18,7 +18,8 @@ def state():
 
 def main():
     before = state()
-    for command in ([BIN/"nbdev_export"], [BIN/"nbdev_clean"], [sys.executable, "tools/readme.py"]):
+    for command in ([BIN/"nbdev_export"], [BIN/"nbdev_clean"], [sys.executable, "tools/readme.py"],
+                    [sys.executable, "tools/diagrams.py"]):
         subprocess.run([str(part) for part in command], check=True)
     after = state()
     changed = sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))

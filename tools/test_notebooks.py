@@ -30,7 +30,8 @@ def shown(outputs):
 def texts(outputs):
     "What a reader sees as words: what is printed, and the plain text of results."
     for o in outputs:
-        found = o.get("text") if o.get("output_type") == "stream" else o.get("data", {}).get("text/plain")
+        data = o.get("data", {})
+        found = o.get("text") if o.get("output_type") == "stream" else data.get("text/markdown", data.get("text/plain"))
         if found is not None and (o.get("output_type") == "stream" or "image/png" not in o.get("data", {})):
             yield "".join(found)
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['FORMATS', 'Allocation', 'AllocationSettings', 'FileSize', 'shapes_for', 'edits_for', 'width_options', 'options_of',
            'allocation_of', 'smallest_allocation', 'MeasuredSize', 'cost_model', 'file_size', 'Probe', 'sensitivities',
-           'plot_sensitivity', 'fisher_estimates', 'suppress_stdout', 'solve', 'resource_tables', 'best_allocation']
+           'plot_sensitivity', 'fisher_estimates', 'suppress_stdout', 'solve', 'resource_tables', 'best_allocation',
+           'width_tables', 'measured_widths']
 
 # %% ../../nbs/06_sensitivity.ipynb #77e7dd38
 import copy, ctypes, dataclasses, math, os, sys, tempfile
@@ -27,7 +28,7 @@ from ..models.checkpoint import config_text, edits_of, save_model
 from ..models.classifier import Classifier
 from ..training import TrainSettings, fingerprint, resolve_device
 from .distillation import kd_loss
-from .pruning import CRITERIA, find_groups, grain, scores, shape_of
+from .pruning import CRITERIA, MEASURED, find_groups, grain, scores, shape_of
 from .quant_graph import fold_batch_norm, insert_quantizers, quantized_layers
 from .quantization import finish, set_activation_ranges, set_weight_scales
 from .quantizers import BITS, GRIDS, find_scales
@@ -268,11 +269,9 @@ class MeasuredSize(FileSize):
         return self.measure(finish(eight, self)) - self.of_layers(self.full)
 
     def of_layers(self, allocation): # bytes
-        def one(name, bits):
-            weights, channels = (f(allocation.widths) for f in (partial(self.weights, name),
-                                                                partial(self.channels, name, "out")))
-            return int(self.of_layer(weights, channels, bits, self.per_channel(name)))
-        return sum(one(name, bits) for name, bits in allocation.bits.items())
+        w = allocation.widths
+        return int(sum(self.of_layer(self.weights(n, w), self.channels(n, "out", w), bits, self.per_channel(n))
+                       for n, bits in allocation.bits.items()))
 
     def least(self): return self.fixed
     def of_layer(self, weights, channels, bits, per_channel): # as in `FileSize`
@@ -286,7 +285,7 @@ class MeasuredSize(FileSize):
             cls.write(model, path := Path(folder)/f"model{cls.suffix}")
             return path.stat().st_size
 
-# %% ../../nbs/06_sensitivity.ipynb #ac653564
+# %% ../../nbs/06_sensitivity.ipynb #f7b68d2f
 FORMATS = {"safetensors": FileSize} # name -> cost model; the notebooks that write other files add theirs
 
 def cost_model(settings: AllocationSettings, # its format
@@ -297,6 +296,7 @@ def cost_model(settings: AllocationSettings, # its format
         raise LightVisionError(f"unknown format {settings.format!r}: {suggest(settings.format, FORMATS)}")
     return FORMATS[settings.format]
 
+# %% ../../nbs/06_sensitivity.ipynb #860402e6
 def file_size(model: Classifier, # float
               settings: AllocationSettings, # its format
              ) -> FileSize:
@@ -524,3 +524,46 @@ def best_allocation(size: FileSize, # of the network as it is now
         if over <= 0: return allocation
         # below what this allocation takes, so it cannot come again
         room = sum(table[0][tuple(picked[v] for v in variables)] for variables, table in factors) - over
+
+# %% ../../nbs/06_sensitivity.ipynb #d1ee9142
+def width_tables(size: FileSize, # of the network as it is now
+                 options: dict, # ("widths", group) -> widths
+                 target: str, # "parameters" or "macs"
+                ) -> tuple: # factors for `solve`; what no width changes
+    "Parameters or multiplications of each layer for every width"
+    found, fixed = [], 0
+    for name in size.layers:
+        groups = sorted({g for side in size.sides[name].values() for g, _ in side})
+        axes = np.meshgrid(*(options["widths", g] for g in groups), indexing="ij")
+        number = size.weights(name, dict(zip(groups, axes)))*(size.uses[name] if target == "macs" else 1)
+        if groups:
+            found.append(([("widths", g) for g in groups], np.broadcast_to(number, axes[0].shape)[None]))
+        else: fixed += number
+    return found, fixed
+
+# %% ../../nbs/06_sensitivity.ipynb #f8e29ffa
+def measured_widths(model: Classifier, # float
+                    groups: list, # of `find_groups`
+                    fraction: float, # of the target that shall go, in (0, 1)
+                    full: dict, # width of each group at the start of the step
+                    task, # its train split is read
+                    settings, # of the step prune
+                    context, # seed and device
+                   ) -> list: # units to keep in each group
+    "Widths that change the outputs least"
+    size = FileSize(model)
+    steps = AllocationSettings(round_to=settings.round_to, max_ratio=settings.max_ratio)
+    options = {("widths", g.name): width_options(full[g.name], g.width, steps) for g in size.groups}
+    tables, fixed = width_tables(size, options, settings.target)
+    uses = size.uses if settings.target == "macs" else dict.fromkeys(size.layers, 1)
+    room = (1 - fraction)*sum(size.weights(n, full)*uses[n] for n in size.layers) - fixed
+    here = Allocation(size.full.widths, {})
+    found = sensitivities(Probe(model, model, size, task, settings, context), here, options)
+    picked = solve(options, found, tables, [room]) if room > 0 else None
+    if picked is None:
+        raise LightVisionError(f"{fraction:.0%} of the {settings.target} cannot go while every layer keeps "
+                               f"{1 - settings.max_ratio:.0%} of its channels: raise max_ratio or lower "
+                               "percent")
+    return [options["widths", g.name][picked["widths", g.name]] for g in groups]
+
+MEASURED[:] = [measured_widths]

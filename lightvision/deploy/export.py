@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['WRITERS', 'Artifact', 'parity_table', 'run_logits', 'compare', 'rounding_of', 'mean_shift', 'reason_to_refuse',
-           'stored_forms', 'altered_weights', 'export']
+           'stored_forms', 'altered_weights', 'sidecar', 'facts_of', 'FromFile', 'export']
 
 # %% ../../nbs/08b_export.ipynb #e8e00196
-import contextlib, math, os
+import contextlib, json, math, os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np, pandas as pd, torch
+import numpy as np, onnx, pandas as pd, torch
 from torch import nn
 
 from ..core import LightVisionError, cannot_write, write_atomic
@@ -19,8 +19,9 @@ from ..data.task import Task
 from ..training import Predictions, predict
 from ..compress.quant_graph import input_scales
 from ..compress.quantizers import pack
-from .onnx_file import LOW_BIT_TYPES, IntegerLayer, deploy_form, precision_of, to_onnx
-from .runtimes import RUNTIMES, ArtifactError, run_artifact
+from .onnx_file import (LOW_BIT_TYPES, IntegerLayer, deploy_form, facts_for, precision_of,
+                                          to_onnx)
+from .runtimes import RUNTIMES, ArtifactError, open_artifact, run_artifact
 
 # %% ../../nbs/08b_export.ipynb #d986b33f
 @dataclass(frozen=True)
@@ -140,6 +141,40 @@ def altered_weights(path: Path, # an Artifact
                   and not any(form in content for form in stored_forms(m.weight))), None)
     return other and f"the weights of net.{other} in the file are not the model's"
 
+# %% ../../nbs/08b_export.ipynb #3962eff4
+def sidecar(path: Path, # an Artifact
+           ) -> Path: # leaves.tflite -> leaves.tflite.json
+    "Where the facts of a file lie that cannot hold them"
+    return path.with_name(f"{path.name}.json")
+
+# %% ../../nbs/08b_export.ipynb #de4318d1
+def facts_of(path: Path, # an Artifact
+            ) -> dict: # classes, image_size, image, arch
+    "What an Artifact takes and what its logits mean"
+    path = Path(path)
+    try:
+        if path.suffix == ".onnx": told = {p.key: p.value for p in onnx.load(path).metadata_props}
+        else: told = json.loads(sidecar(path).read_text())
+        return dict(told, classes=json.loads(told["classes"]), image_size=json.loads(told["image_size"]))
+    except FileNotFoundError as e: raise LightVisionError(f"{e.filename} does not exist") from None
+    except (KeyError, ValueError, TypeError):
+        raise LightVisionError(f"{path.name} does not tell its classes: export it again") from None
+    except Exception as e: # protobuf's own errors
+        raise LightVisionError(f"{path.name} cannot be read ({type(e).__name__}): export it again") from None
+
+# %% ../../nbs/08b_export.ipynb #6098aab8
+class FromFile(nn.Module):
+    "An Artifact as a classifier: called like one, computed by its own runtime on the CPU"
+    def __init__(self, path: Path): # the Artifact
+        super().__init__()
+        self.config = facts_of(path)
+        self.config["n_classes"] = len(self.config["classes"])
+        try: self.opened = open_artifact(path)
+        except ArtifactError as e: raise LightVisionError(str(e)) from None
+
+    def forward(self, x): # float32 [N, 3, H, W] in [0, 1]
+        return torch.from_numpy(self.opened(x.cpu().numpy()))
+
 # %% ../../nbs/08b_export.ipynb #82c6c723
 WRITERS = {".onnx": to_onnx} # suffix -> (model, path) -> None; the converters add theirs
 
@@ -168,6 +203,7 @@ def export(model: nn.Module, # a classifier, float or quantized, pruned or not
         reason = reason or altered_weights(part, model)
         if reason: raise LightVisionError(f"{path.name} is refused: {reason}; no file was kept")
         os.replace(part, path)
+        if path.suffix != ".onnx": write_atomic(sidecar(path), json.dumps(facts_for(model.config), indent=1))
     except OSError as e: raise cannot_write(path, e) from None
     finally:
         with contextlib.suppress(OSError): part.unlink(missing_ok=True)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOW_BIT_TYPES', 'QuantDequant', 'IntegerLayer', 'precision_of', 'deploy_form', 'quiet', 'traced', 'onnx_program',
            'unsigned_activations', 'padding_inside', 'pack_weights', 'without_notes', 'without_clips', 'half_floats',
-           'without_twins', 'short_names', 'describe', 'to_onnx', 'kernels', 'OnnxSize']
+           'without_twins', 'short_names', 'facts_for', 'describe', 'to_onnx', 'kernels', 'OnnxSize']
 
 # %% ../../nbs/08a_onnx.ipynb #e8e00196
 import contextlib, copy, itertools, json, logging, string, tempfile, warnings
@@ -308,15 +308,22 @@ def short_names(proto: onnx.ModelProto, # it is changed
     for constant in graph.initializer: constant.name = names.get(constant.name, constant.name)
     return proto
 
-# %% ../../nbs/08a_onnx.ipynb #fd6d6512
-def describe(proto: onnx.ModelProto, # it is changed
-             config: dict, # of the classifier: classes, image_size, arch
-            ) -> onnx.ModelProto: # the same
-    "Write down what goes in and what comes out"
+# %% ../../nbs/08a_onnx.ipynb #44175f02
+def facts_for(config: dict, # of the classifier: classes, image_size, arch
+             ) -> dict: # texts by name
+    "What goes in, and what comes out"
     height, width = config["image_size"]
     image = f"float32 [batch, 3, {height}, {width}], RGB, 0 to 1, the whole image resized to this size"
-    said = dict(classes=json.dumps(config["classes"], ensure_ascii=False), image=image, arch=config["arch"])
-    for key, value in said.items(): proto.metadata_props.add(key=key, value=value)
+    return dict(classes=json.dumps(config["classes"], ensure_ascii=False),
+                image_size=json.dumps([height, width]),
+                image=image, arch=config["arch"])
+
+# %% ../../nbs/08a_onnx.ipynb #de6b4632
+def describe(proto: onnx.ModelProto, # it is changed
+             config: dict, # of the classifier
+            ) -> onnx.ModelProto: # the same
+    "Write down what goes in and what comes out"
+    for key, value in facts_for(config).items(): proto.metadata_props.add(key=key, value=value)
     return proto
 
 # %% ../../nbs/08a_onnx.ipynb #806afc2f
