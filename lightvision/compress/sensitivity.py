@@ -270,7 +270,8 @@ class MeasuredSize(FileSize):
 
     def of_layers(self, allocation): # bytes
         w = allocation.widths
-        return int(sum(self.of_layer(self.weights(n, w), self.channels(n, "out", w), bits, self.per_channel(n))
+        return int(sum(self.of_layer(self.weights(n, w), self.channels(n, "out", w), bits,
+                                     self.per_channel(n))
                        for n, bits in allocation.bits.items()))
 
     def least(self): return self.fixed
