@@ -186,3 +186,25 @@ def test_the_tower_of_clip_shrinks_and_teaches(task):
     pruned = Recipe.parse("prune50", {"prune50": dict(epochs=1, batch_size=20, rounds=1)}).apply(tower, few, context_of())
     assert parameters(pruned) < 0.75*full
     assert pruned(few.images[:2].float()/255).shape == (2, few.n_classes)
+
+
+@pytest.mark.parametrize("target", ["parameters", "macs"])
+def test_widths_by_measured_sensitivity(task, trained, target):
+    "The target is met, in one round and in two."
+    from lightvision.compress.sensitivity import FileSize
+    size = FileSize(trained)
+    def left(model):
+        now = FileSize(model)
+        if target == "macs": return now.macs(now.full)/size.macs(size.full)
+        return sum(m.weight.numel() for m in now.layers.values())/sum(m.weight.numel() for m in size.layers.values())
+    given = PruneSettings(scope="measured", target=target, percent=60, sensitivity_images=32, batches=1, batch_size=16, **{k: v for k, v in SETTINGS.items() if k != "batch_size"})
+    small_one = prune_once(copy.deepcopy(trained), task, given, context_of(), 0.6)
+    assert 0.25 < left(small_one) <= 0.4
+    in_rounds = prune(copy.deepcopy(trained), task, dataclasses.replace(given, rounds=2), context_of())
+    assert 0.25 < left(in_rounds) <= 0.4
+
+
+def test_a_target_out_of_reach_is_said(task, trained):
+    with pytest.raises(LightVisionError, match="cannot go .* raise max_ratio"):
+        prune_once(copy.deepcopy(trained), task, PruneSettings(scope="measured", max_ratio=0.5, percent=50, batches=1), context_of(), 0.97)
+    with pytest.raises(LightVisionError, match='target is .* "macs"'): PruneSettings(target="bytes")

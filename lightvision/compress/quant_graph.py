@@ -19,7 +19,7 @@ from ..core import LightVisionError
 from ..models.classifier import Classifier
 from .quantizers import QConv2d, QLinear, Quantizer
 
-# %% ../../nbs/04a_quant_graph.ipynb #623485fe
+# %% ../../nbs/04a_quant_graph.ipynb #dc66a43e
 class BatchNorm(nn.BatchNorm2d):
     "Batch normalisation with a gain above 0, so that it folds into the scale of the weights before it"
     def gain(self): return self.weight.abs().clamp_min(1e-5)
@@ -27,6 +27,7 @@ class BatchNorm(nn.BatchNorm2d):
         return F.batch_norm(x, self.running_mean, self.running_var, self.gain(), self.bias, self.training,
                             self.momentum, self.eps)
 
+# %% ../../nbs/04a_quant_graph.ipynb #18aa7b7b
 @torch.no_grad()
 def _turned(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> BatchNorm:
     "The same normalisation as a `BatchNorm`, channels with a negative gain turned over"
@@ -48,7 +49,7 @@ class _Tracer(fx.Tracer):
         self.where = self.path_of_module(module)
         return super().call_module(module, forward, args, kwargs)
 
-# %% ../../nbs/04a_quant_graph.ipynb #f00c2bbc
+# %% ../../nbs/04a_quant_graph.ipynb #1b83f700
 _KNOWN = (nn.Conv2d, Conv2dSame, nn.Linear, TimmLinear, nn.BatchNorm2d, BatchNormAct2d)
 _FUSED = (nn.ReLU, nn.ReLU6) # runtimes compute them in the kernel of the layer before
 
@@ -65,6 +66,7 @@ def _not_in_place(module):
     if not isinstance(module, _FUSED) and getattr(module, "inplace", False): module.inplace = False
     return module
 
+# %% ../../nbs/04a_quant_graph.ipynb #4aee6313
 def _call_after(node, name):
     "Put a call of a module behind a node; everybody who read the node now reads the module"
     with node.graph.inserting_after(node): after = node.graph.call_module(name, (node,))
@@ -224,21 +226,24 @@ def insert_quantizers(model: Classifier, # a float classifier, its network is re
     model.net = gm.to(next(model.parameters()).device, memory_format=torch.channels_last)
     return model.eval()
 
-# %% ../../nbs/04a_quant_graph.ipynb #956d4b8b
+# %% ../../nbs/04a_quant_graph.ipynb #e4979015
 def quantized_layers(model: nn.Module) -> dict: # name -> QConv2d or QLinear, in the order of the state
     "The layers with quantized weights"
     return {name: m for name, m in model.named_modules() if isinstance(m, (QConv2d, QLinear))}
 
+# %% ../../nbs/04a_quant_graph.ipynb #e8bc1730
 def activation_quantizers(model: nn.Module) -> dict: # name -> Quantizer
     "The quantizers of activations"
     return {name: m for name, m in model.named_modules() if isinstance(m, Quantizer)}
 
+# %% ../../nbs/04a_quant_graph.ipynb #1d90f829
 def after_relu6(model: Classifier) -> list: # of Quantizers
     "The quantizers behind a ReLU6"
     return [_module(model.net, n)
             for n in model.net.graph.nodes if isinstance(_module(model.net, n), Quantizer)
             and isinstance(_module(model.net, n.args[0]), nn.ReLU6)]
 
+# %% ../../nbs/04a_quant_graph.ipynb #966e0064
 def input_scales(model: Classifier) -> dict: # name of a layer -> scale of the quantizer that it reads
     "On which grid each quantized layer's input stands"
     found = {}
@@ -250,12 +255,13 @@ def input_scales(model: Classifier) -> dict: # name of a layer -> scale of the q
         found[f"net.{node.target}"] = _module(model.net, source).scale.item()
     return found
 
-# %% ../../nbs/04a_quant_graph.ipynb #9df4be2c
+# %% ../../nbs/04a_quant_graph.ipynb #ea662735
 def batch_norms(gm: fx.GraphModule) -> dict: # node -> (convolution, batch normalisation)
     "The pairs of a convolution and the batch normalisation behind it"
     return {n: (_module(gm, n.args[0]), _module(gm, n))
             for n in gm.graph.nodes if isinstance(_module(gm, n), BatchNorm)}
 
+# %% ../../nbs/04a_quant_graph.ipynb #de1af011
 @torch.no_grad()
 def fold_batch_norm(model: Classifier, # with convolutions before its norms; it is changed
                    ) -> Classifier:

@@ -131,7 +131,7 @@ def find_scales(weight: torch.Tensor, # float [channels, ...]
         scales, best = torch.where(error < best, s, scales), torch.minimum(error, best)
     return scales
 
-# %% ../../nbs/04_quantizers.ipynb #d3ebf189
+# %% ../../nbs/04_quantizers.ipynb #eafdba32
 class _Pull(torch.autograd.Function):
     "The identity; adds `pull` to the gradient"
     @staticmethod
@@ -141,6 +141,15 @@ class _Pull(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad): return grad + ctx.saved_tensors[0], None
 
+def _damped(w, scale, limits, damping):
+    "The same weights, whose gradient also pulls them to the nearest grid value"
+    with torch.no_grad():
+        s = scale.view(-1, *[1]*(w.ndim - 1))
+        inside = (w/s).clamp(*limits)
+        pull = 2*damping*s*(inside - inside.round())*(inside == w/s)
+    return _Pull.apply(w, pull)
+
+# %% ../../nbs/04_quantizers.ipynb #dd785394
 class _QuantizedWeight:
     "What a layer with quantized weights has beside the layer itself"
     damping = 0.0 # weight of the pull to the nearest grid value
@@ -159,12 +168,7 @@ class _QuantizedWeight:
     def quantized(self):
         "The weights on their grid, in float"
         w, scale, (low, high) = self.weight.float(), self.scale, self.limits
-        if self.damping and self.training:
-            with torch.no_grad():
-                s = scale.view(-1, *[1]*(w.ndim - 1))
-                inside = (w/s).clamp(low, high)
-                pull = 2*self.damping*s*(inside - inside.round())*(inside == w/s)
-            w = _Pull.apply(w, pull)
+        if self.damping and self.training: w = _damped(w, scale, self.limits, self.damping)
         factor = 1/math.sqrt(high*w[0].numel())
         return torch._fake_quantize_learnable_per_channel_affine(w, scale, torch.zeros_like(scale), 0, low,
                                                                  high, factor)
@@ -186,7 +190,7 @@ class _QuantizedWeight:
 
     def extra_repr(self): return f"{super().extra_repr()}, bits={self.bits}"
 
-# %% ../../nbs/04_quantizers.ipynb #65bd8469
+# %% ../../nbs/04_quantizers.ipynb #16a6b8f4
 class QConv2d(_QuantizedWeight, nn.Conv2d):
     "A convolution whose weights stand on a grid per output channel"
     @staticmethod
@@ -195,6 +199,7 @@ class QConv2d(_QuantizedWeight, nn.Conv2d):
                        c.groups, c.bias is not None, device="meta")
     def forward(self, x): return self._conv_forward(x, self.quantized(), self.bias)
 
+# %% ../../nbs/04_quantizers.ipynb #e171863c
 class QLinear(_QuantizedWeight, nn.Linear):
     "A linear layer whose weights stand on a grid per output"
     @staticmethod
@@ -202,7 +207,7 @@ class QLinear(_QuantizedWeight, nn.Linear):
         return QLinear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
     def forward(self, x): return F.linear(x, self.quantized(), self.bias)
 
-# %% ../../nbs/04_quantizers.ipynb #cf1c82e4
+# %% ../../nbs/04_quantizers.ipynb #f34ef2a8
 def pack(integers: torch.Tensor, # int8, any shape, within the grid of `bits`
          bits: int, # 8, 4 or 2
         ) -> torch.Tensor: # uint8 [ceil(n*bits/8)]
@@ -212,6 +217,7 @@ def pack(integers: torch.Tensor, # int8, any shape, within the grid of `bits`
     q = F.pad(q, (0, -len(q) % per)).view(-1, per)
     return (q << (torch.arange(per, dtype=torch.int16)*bits)).sum(1).to(torch.uint8)
 
+# %% ../../nbs/04_quantizers.ipynb #73628dc7
 def unpack(packed: torch.Tensor, # uint8, of `pack`
            bits: int, # 8, 4 or 2
            shape: tuple, # of the integers

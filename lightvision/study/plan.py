@@ -223,8 +223,11 @@ def _name_of(node):
 def definitions(source: str,  # of a module
                 ) -> dict:  # name (or text, for what has none) -> text
     "What a module defines, each definition as Python executes it"
-    body = Decisive().visit(ast.parse(source)).body
-    named = {_name_of(node): ast.unparse(node) for node in body}
+    named = {}
+    for node in Decisive().visit(ast.parse(source)).body:
+        name = _name_of(node)
+        while name in named: name += "'"  # `@patch` defines methods of one name for several classes
+        named[name] = ast.unparse(node)
     named.pop("__all__", None)
     return named
 
@@ -273,7 +276,7 @@ def code_hash(recipe: str = "fp32",  # a recipe's short name: the modules of its
         found[module] = definitions(inspect.getsource(import_module(module)))
         imports = imports_of(module)
         from_core |= imports.pop("lightvision.core", set())
-        todo += imports
+        todo += [*imports, *getattr(import_module(module), "REACHES", ())]
     found["core"] = used(definitions(inspect.getsource(import_module("lightvision.core"))), from_core)
     return hash_of(*sorted(text for named in found.values() for text in named.values()))[:12]
 
