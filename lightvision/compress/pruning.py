@@ -263,7 +263,7 @@ def kept_counts(found: list, # of `scores`
 
 # %% ../../nbs/05_pruning.ipynb #46c4d69d
 MEASURED = [] # the function that chooses widths by sensitivity: 06_sensitivity puts it here
-REACHES = ("lightvision.compress.sensitivity",) # what it is determined by, beside imports: part of a Run's hash
+REACHES = ("lightvision.compress.sensitivity",) # part of a Run's hash, beside imports
 
 def widths_for(model: Classifier, # float
                groups: list, # of `find_groups`
