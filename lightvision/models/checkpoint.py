@@ -19,7 +19,7 @@ from ..core import LightVisionError, discover, stays, write_atomic
 from .classifier import Classifier
 from .weights import config_text, read_config, read_safetensors
 
-# %% ../../nbs/01c_checkpoint.ipynb #4eebb3a5
+# %% ../../nbs/01c_checkpoint.ipynb #8f3f33db
 @dataclass(frozen=True)
 class Editor:
     "How one kind of change to a network is saved, redone, undone and made again"
@@ -34,6 +34,7 @@ class Editor:
     # network
     lower: object = None
 
+# %% ../../nbs/01c_checkpoint.ipynb #bdad691d
 EDITORS = {} # filled by `editor`
 
 def editor(name: str, # of the change; that of its module
@@ -42,6 +43,7 @@ def editor(name: str, # of the change; that of its module
     if not (name in EDITORS and stays(EDITORS[name].rebuild, rebuild)):
         EDITORS[name] = Editor(rebuild, pack, unpack, lift, lower)
 
+# %% ../../nbs/01c_checkpoint.ipynb #5e14d2a7
 def find_editor(name: str # as an edit's "by" says
                ) -> Editor:
     "The editor of a kind of change; the modules that register editors are imported when one is looked for"
@@ -50,25 +52,27 @@ def find_editor(name: str # as an edit's "by" says
     raise LightVisionError(f"this network was changed by {name!r}, which this version does not know: install "
                            "a newer lightvision")
 
-# %% ../../nbs/01c_checkpoint.ipynb #a09b0b05
+# %% ../../nbs/01c_checkpoint.ipynb #0203c3a6
 def edits_of(model: nn.Module # a classifier
             ) -> list: # of dicts with "by", in the order in which they were made
     "The changes to a network's structure"
     return list(model.config.get("edits", []))
 
+# %% ../../nbs/01c_checkpoint.ipynb #2dcac92d
 def add_edit(model: nn.Module, # a classifier, its configuration is changed in place
              edit: dict, # plain values with "by"; it takes the place of an earlier edit of the same kind
             ) -> None:
     "Write down a change to a network's structure"
     model.config = {**model.config, "edits": [e for e in edits_of(model) if e["by"] != edit["by"]] + [edit]}
 
+# %% ../../nbs/01c_checkpoint.ipynb #b55f7880
 def remove_edit(model: nn.Module, # it is changed
                 by: str, # the step that wrote the edit, such as "prune"
                ) -> None:
     "Strike a change out of the configuration"
     model.config = {**model.config, "edits": [e for e in edits_of(model) if e["by"] != by]}
 
-# %% ../../nbs/01c_checkpoint.ipynb #4403bfd2
+# %% ../../nbs/01c_checkpoint.ipynb #6f9e05bd
 def lift(model: nn.Module, # a classifier
         ) -> tuple: # the float classifier, and the edits that were lifted off
     "Undo, last first, the changes that stand in the way of others"
@@ -81,6 +85,7 @@ def lift(model: nn.Module, # a classifier
         lifted.insert(0, edit)
     return model, lifted
 
+# %% ../../nbs/01c_checkpoint.ipynb #0df9db85
 def lower(model: nn.Module, # a float classifier
           lifted: list, # the edits that `lift` gave
           task, context, # for changes that must be calibrated
@@ -91,7 +96,7 @@ def lower(model: nn.Module, # a float classifier
         if edit["by"] not in [e["by"] for e in edits_of(model)]: add_edit(model, edit)
     return model
 
-# %% ../../nbs/01c_checkpoint.ipynb #97d3c3ef
+# %% ../../nbs/01c_checkpoint.ipynb #e6870203
 def _restore(state, config):
     "The network that a configuration and a packed state describe"
     with torch.random.fork_rng(devices=[]): model = Classifier(config)
@@ -103,6 +108,7 @@ def _restore(state, config):
     model.load_state_dict(state)
     return model.eval()
 
+# %% ../../nbs/01c_checkpoint.ipynb #2edebba2
 @torch.no_grad()
 def same_outputs(model, # a network
                  other, # another, for the same images
@@ -112,6 +118,7 @@ def same_outputs(model, # a network
     a, b = (m.eval()(x.to(next(m.parameters()).device)).float().cpu() for m in (model, other))
     return bool((a - b).abs().max() <= 1e-4*(1 + a.abs().max()))
 
+# %% ../../nbs/01c_checkpoint.ipynb #0388208f
 def save_model(model: Classifier, # a classifier; if its structure was changed, its edits say how
                path: Path, # ends in .safetensors
               ) -> Path: # the path
@@ -125,10 +132,11 @@ def save_model(model: Classifier, # a classifier; if its structure was changed, 
     finally: model.train(training)
     if not good:
         raise LightVisionError(f"this {model.config['arch']} is not what its configuration and edits "
-                               "describe: change networks with the "
-                               "steps of lightvision, or write edits for your own change (see Editor)")
+                               "describe: change networks with the steps of lightvision, or write edits for "
+                               "your own change (see Editor)")
     return write_atomic(path, save(state, metadata={"lightvision": config_text(model.config)}))
 
+# %% ../../nbs/01c_checkpoint.ipynb #0e3b6727
 def load_model(path: Path, # a file of `save_model`
               ) -> Classifier: # on the CPU, in evaluation mode
     "Load a classifier, pruned and quantized ones too; a truncated or foreign file is one clear error"
