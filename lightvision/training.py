@@ -6,7 +6,7 @@
 __all__ = ['CONTIGUOUS', 'HISTORY', 'CLOCK', 'TrainSettings', 'Context', 'resolve_device', 'on_device', 'batches', 'n_steps',
            'Predictions', 'predict', 'evaluate', 'make_optimizer', 'lr_at', 'mixup', 'update_average',
            'memory_format_of', 'cross_entropy', 'use_bf16', 'train_epoch', 'fingerprint', 'save_checkpoint',
-           'load_checkpoint', 'deterministic_cudnn', 'fit', 'history_table']
+           'load_checkpoint', 'deterministic_cudnn', 'history_table', 'fit']
 
 # %% ../nbs/02_training.ipynb #e66de2b7
 import copy, dataclasses, hashlib, json, math, time
@@ -57,7 +57,7 @@ class TrainSettings(Settings):
             precision=(self.precision in ("auto", "fp32", "bf16"), "\"auto\", \"fp32\" or \"bf16\""),
             patience=(self.patience >= 0, "0 or more"))
 
-# %% ../nbs/02_training.ipynb #e995f6b2
+# %% ../nbs/02_training.ipynb #de146b59
 @dataclass
 class Context:
     "The circumstances of a run"
@@ -69,6 +69,7 @@ class Context:
     preset: str = "quick" # "smoke", "quick" or "full": how much computing the plan allows
     history: list = field(default_factory=list) # one dict per epoch, filled while training
 
+# %% ../nbs/02_training.ipynb #0b2b7dcd
 def resolve_device(device: str = "auto", # "cpu", "cuda", "cuda:1" or "auto"
                   ) -> torch.device:
     "The device to compute on; one that is not there is an error"
@@ -80,7 +81,7 @@ def resolve_device(device: str = "auto", # "cpu", "cuda", "cuda:1" or "auto"
         raise LightVisionError("no CUDA GPU here: use device=\"cpu\" or \"auto\"")
     return device
 
-# %% ../nbs/02_training.ipynb #b575ee8a
+# %% ../nbs/02_training.ipynb #81d39aa4
 def on_device(task: Task, # any task
               device: torch.device, # where the model is
              ) -> Task: # on a GPU with its images there, if they take at most half of the free memory
@@ -89,6 +90,7 @@ def on_device(task: Task, # any task
     if task.images.numel() > torch.cuda.mem_get_info(device)[0]//2: return task
     return dataclasses.replace(task, images=task.images.to(device))
 
+# %% ../nbs/02_training.ipynb #f47a5a49
 def batches(task: Task, # where the images come from
             # "train" is shuffled and varied; "val" and "test" come in order and as they are
             split: str = "train",
@@ -111,13 +113,14 @@ def batches(task: Task, # where the images come from
         if train and augment: x = augment_images(x, task.view, vary)
         yield to_float(x.to(device, non_blocking=True)), task.labels[rows].to(device, non_blocking=True)
 
+# %% ../nbs/02_training.ipynb #0494c051
 def n_steps(n: int, # images in the training split
             batch_size: int, # images a step
            ) -> int:
     "Steps of one epoch: a last batch of one image is left out"
     return n//batch_size + (n % batch_size > 1)
 
-# %% ../nbs/02_training.ipynb #25af0098
+# %% ../nbs/02_training.ipynb #57aa6f0e
 @dataclass(frozen=True, repr=False)
 class Predictions:
     "What a model says about one part of a task, item by item"
@@ -132,6 +135,7 @@ class Predictions:
     def __len__(self): return len(self.labels)
     def __repr__(self): return f"Predictions({len(self)} items, {len(self.classes)} classes)"
 
+# %% ../nbs/02_training.ipynb #f5144396
 @torch.no_grad()
 def predict(model: torch.nn.Module, # a classifier of pixels in [0, 1]
             task: Task, # where the images come from
@@ -151,6 +155,7 @@ def predict(model: torch.nn.Module, # a classifier of pixels in [0, 1]
     return Predictions(task.labels[rows].cpu(), torch.cat(logits), [task.names[i] for i in rows.tolist()],
                        list(task.classes))
 
+# %% ../nbs/02_training.ipynb #53b576ae
 def evaluate(predictions: Predictions) -> dict: # accuracy and macro_f1 in [0, 1], n
     "Accuracy and macro F1; a class that is neither present nor predicted does not count"
     truth, said, c = predictions.labels.numpy(), predictions.predicted.numpy(), predictions.logits.shape[1]
@@ -159,7 +164,7 @@ def evaluate(predictions: Predictions) -> dict: # accuracy and macro_f1 in [0, 1
     return dict(accuracy=float(hits.sum()/len(truth)),
                 macro_f1=float((2*hits[seen > 0]/seen[seen > 0]).mean()), n=len(truth))
 
-# %% ../nbs/02_training.ipynb #75bec335
+# %% ../nbs/02_training.ipynb #5537f7b3
 def make_optimizer(model: torch.nn.Module, # any network
                    settings: TrainSettings, # optimizer, lr, weight_decay
                   ) -> torch.optim.Optimizer:
@@ -173,6 +178,7 @@ def make_optimizer(model: torch.nn.Module, # any network
     if settings.optimizer == "adamw": return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True, fused=True)
 
+# %% ../nbs/02_training.ipynb #2a3ac0ca
 def lr_at(step: int, # counted from 0 over all epochs
           total: int, # steps of the whole training
           settings: TrainSettings, # lr and warmup
@@ -182,7 +188,7 @@ def lr_at(step: int, # counted from 0 over all epochs
     if step < warm: return settings.lr*(step + 1)/warm
     return settings.lr*(1 + math.cos(math.pi*(step - warm + 1)/(total - warm + 1)))/2
 
-# %% ../nbs/02_training.ipynb #d95e9464
+# %% ../nbs/02_training.ipynb #a1a674e8
 def mixup(x: torch.Tensor, # float [B, 3, H, W]
           y: torch.Tensor, # int64 [B]
           n_classes: int, # C
@@ -195,6 +201,7 @@ def mixup(x: torch.Tensor, # float [B, 3, H, W]
     return x.lerp(x[partner], 1 - share), soft.lerp(soft[partner],
                                                     1 - share), y if share >= 0.5 else y[partner]
 
+# %% ../nbs/02_training.ipynb #ae985a0a
 @torch.no_grad()
 def update_average(average: torch.nn.Module, # the copy that is averaged, changed in place
                    model: torch.nn.Module, # the network in training
@@ -217,13 +224,14 @@ def memory_format_of(model: torch.nn.Module, # any network
     broken = any(type(m).__name__ in CONTIGUOUS for m in model.modules())
     return torch.contiguous_format if broken else torch.channels_last
 
-# %% ../nbs/02_training.ipynb #82d5f7b2
+# %% ../nbs/02_training.ipynb #31094ab4
 def cross_entropy(label_smoothing: float = 0.1): # probability given to the other classes
     "The default loss"
     def loss(model, x, y, context):
         return F.cross_entropy(model(x).float(), y, label_smoothing=label_smoothing)
     return loss
 
+# %% ../nbs/02_training.ipynb #1d536be9
 def use_bf16(settings: TrainSettings, # precision
              device: torch.device, # where the model is
             ) -> bool:
@@ -286,7 +294,7 @@ def train_epoch(model: torch.nn.Module, # changed in place; on its device, in tr
     return dict(lr=lr, train_loss=float(torch.stack(losses).mean()), train_accuracy=int(sum(hits))/seen,
                 images_per_second=seen/(time.perf_counter() - start))
 
-# %% ../nbs/02_training.ipynb #9c6bffae
+# %% ../nbs/02_training.ipynb #8739de67
 def fingerprint(model: torch.nn.Module, # any network, or None
                ) -> str: # 16 hex digits
     "A hash of every weight"
@@ -296,6 +304,7 @@ def fingerprint(model: torch.nn.Module, # any network, or None
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
+# %% ../nbs/02_training.ipynb #2b973ef2
 def save_checkpoint(path: Path, # where it shall stand
                     state: dict, # tensors and plain values
                    ) -> None:
@@ -304,6 +313,7 @@ def save_checkpoint(path: Path, # where it shall stand
     torch.save(state, whole)
     write_atomic(path, whole.getvalue())
 
+# %% ../nbs/02_training.ipynb #a6bdf44d
 def load_checkpoint(path: Path, # a file of `save_checkpoint`
                     key: dict = None, # what must be the same for the checkpoint to count
                    ) -> dict: # None where there is no file
@@ -330,7 +340,17 @@ def deterministic_cudnn():
     try: yield
     finally: cudnn.deterministic, cudnn.benchmark = before
 
-# %% ../nbs/02_training.ipynb #b22be1b2
+# %% ../nbs/02_training.ipynb #d039d9bc
+HISTORY = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds",
+           "images_per_second")
+CLOCK = ("seconds", "images_per_second") # the columns that differ from run to run
+
+def history_table(history: list, # `Context.history`
+                 ) -> pd.DataFrame:
+    "The history as a table, one row per epoch"
+    return pd.DataFrame(history, columns=None if history else list(HISTORY))
+
+# %% ../nbs/02_training.ipynb #5268b342
 def _start_key(model, task, settings, context, loss, note):
     key = dict(settings=settings.to_dict(),
                task=f"{task.name} {task.data_hash} {task.split_hash} {len(task)}", seed=context.seed,
@@ -338,6 +358,13 @@ def _start_key(model, task, settings, context, loss, note):
                loss=getattr(loss, "__qualname__", str(type(loss))), note=note)
     return json.loads(json.dumps(key, default=str))
 
+def _stopped(rows, settings):
+    "Whether the best epoch is `patience` epochs old"
+    values = [r["val_accuracy"] for r in rows]
+    return bool(settings.patience and values
+                and len(values) - 1 - int(np.argmax(values)) >= settings.patience)
+
+# %% ../nbs/02_training.ipynb #26dc47c9
 def fit(model: torch.nn.Module, # the network to train, changed in place
         task: Task, # train and val are read, test is not
         settings: TrainSettings = TrainSettings(), # how to train
@@ -401,19 +428,3 @@ def fit(model: torch.nn.Module, # the network to train, changed in place
     final = best if best is not None else average.state_dict() if average is not None else None
     if final is not None: model.load_state_dict(final)
     return model.eval()
-
-def _stopped(rows, settings):
-    "Whether the best epoch is `patience` epochs old"
-    values = [r["val_accuracy"] for r in rows]
-    return bool(settings.patience and values
-                and len(values) - 1 - int(np.argmax(values)) >= settings.patience)
-
-# %% ../nbs/02_training.ipynb #d039d9bc
-HISTORY = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds",
-           "images_per_second")
-CLOCK = ("seconds", "images_per_second") # the columns that differ from run to run
-
-def history_table(history: list, # `Context.history`
-                 ) -> pd.DataFrame:
-    "The history as a table, one row per epoch"
-    return pd.DataFrame(history, columns=None if history else list(HISTORY))
