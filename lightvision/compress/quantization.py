@@ -115,7 +115,7 @@ def calibration_batches(task, # only its train split is read
     device = resolve_device(context.device)
     for part in rows.tensor_split(-(-len(rows)//batch_size)): yield to_float(task.images[part].to(device))
 
-# %% ../../nbs/04b_quantization.ipynb #ed8b0f52
+# %% ../../nbs/04b_quantization.ipynb #e6a9fbe5
 @torch.no_grad()
 def set_weight_scales(model: nn.Module, # with quantizers; it is changed
                      ) -> None:
@@ -126,6 +126,7 @@ def set_weight_scales(model: nn.Module, # with quantizers; it is changed
         layer.log_scale.copy_(find_scales(layer.weight, layer.bits,
                                           "minmax" if layer.bits == 8 else "mse").log())
 
+# %% ../../nbs/04b_quantization.ipynb #db9df4b3
 @torch.no_grad()
 def set_activation_ranges(model: nn.Module, # with quantizers
                           batches, # of `calibration_batches`
@@ -176,7 +177,7 @@ def correct_biases(model: nn.Module, # with folded batch normalisation and place
     for name, layer in layers.items():
         if errors[name]: layer.bias.sub_(sum(errors[name])/n)
 
-# %% ../../nbs/04b_quantization.ipynb #76d71850
+# %% ../../nbs/04b_quantization.ipynb #cd085bb3
 @torch.no_grad()
 def restore_statistics(model: Classifier, # eval mode
                        batches, # of `calibration_batches`
@@ -197,6 +198,7 @@ def restore_statistics(model: Classifier, # eval mode
         bn.weight.copy_(gain*(bn.running_var + bn.eps).sqrt())
     return model
 
+# %% ../../nbs/04b_quantization.ipynb #7505e2c5
 def float_form(model: Classifier, # float or quantized
                task, settings, context, # for the statistics
               ) -> Classifier:
@@ -326,7 +328,7 @@ class QatSettings(RecoverySettings):
                                       reestimate=(self.reestimate >= 2, enough),
                                       damping=(0 <= self.damping < float("inf"), "0 or more"))
 
-# %% ../../nbs/04b_quantization.ipynb #edddfdd9
+# %% ../../nbs/04b_quantization.ipynb #5ff993c4
 def prepare_qat(model, # float; it is changed
                 task, # its train split calibrates
                 settings, # bits and ranges
@@ -345,6 +347,7 @@ def prepare_qat(model, # float; it is changed
     set_activation_ranges(model, images(), settings.range_method)
     return model
 
+# %% ../../nbs/04b_quantization.ipynb #33a0b141
 @step("qat", QatSettings, number="bits", allowed=BITS)
 def qat(model, # it is changed; the trained one is returned
         task, # its train and validation splits are read
