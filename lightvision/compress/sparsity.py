@@ -23,7 +23,7 @@ from ..training import n_steps, resolve_device
 from .distillation import RecoverySettings, keep, recover
 from .recipe import step
 
-# %% ../../nbs/05a_sparsity.ipynb #a154c9d6
+# %% ../../nbs/05a_sparsity.ipynb #61114032
 def sparse_layers(model: nn.Module, # a classifier
                  ) -> list: # module names
     "The layers whose weights may become zero"
@@ -33,6 +33,7 @@ def sparse_layers(model: nn.Module, # a classifier
     return [name for name, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))
             and name not in heads]
 
+# %% ../../nbs/05a_sparsity.ipynb #a9053b65
 def weight_of(model: nn.Module, # a classifier
               layer: str, # module name
              ) -> torch.Tensor: # the trained one, also where a step computes with a rounded copy of it
@@ -41,6 +42,7 @@ def weight_of(model: nn.Module, # a classifier
     return (module.parametrizations.weight.original if nn.utils.parametrize.is_parametrized(module, "weight")
             else module.weight)
 
+# %% ../../nbs/05a_sparsity.ipynb #3e8da1d6
 def zero_fraction(model: nn.Module, # a classifier
                layers: list = None, # module names; None: all that may become zero
               ) -> float: # in [0, 1]
@@ -48,21 +50,21 @@ def zero_fraction(model: nn.Module, # a classifier
     weights = [weight_of(model, n) for n in layers or sparse_layers(model)]
     return 1 - sum(int(w.count_nonzero()) for w in weights)/sum(w.numel() for w in weights)
 
-# %% ../../nbs/05a_sparsity.ipynb #8c62c001
+# %% ../../nbs/05a_sparsity.ipynb #36fca025
 def lamp(sizes: np.ndarray, # [n], magnitudes in rising order
         ) -> np.ndarray: # float64 [n] in [0, 1], in rising order
     "Each squared weight as a fraction of the sum of itself and all larger ones (Lee et al. 2021)"
     squares = sizes.astype(np.float64)**2
     return squares/np.maximum(squares[::-1].cumsum()[::-1], 1e-300)
 
+# %% ../../nbs/05a_sparsity.ipynb #0738e18c
 def masks_of(weights: list, # tensors
              fraction: float, # of all their values that goes, in [0, 1)
              protect=None, # (weight) -> bool tensor: what must stay in any case; None: nothing
             ) -> list: # of bool tensors: True stays
     "Masks without the values of lowest score: one threshold for all tensors"
-    sizes, safe = [w.detach().abs().float() for w in weights], [protect(w) if protect
-                                                                else torch.zeros_like(w, dtype=torch.bool)
-                                                                for w in weights]
+    sizes = [w.detach().abs().float() for w in weights]
+    safe = [protect(w) if protect else torch.zeros_like(w, dtype=torch.bool) for w in weights]
     rising = [np.sort(size[~s].cpu().numpy()) for size, s in zip(sizes, safe)]
     found = [lamp(r) for r in rising]
     n = min(round(fraction*sum(w.numel() for w in weights)), sum(map(len, found)))
@@ -71,7 +73,7 @@ def masks_of(weights: list, # tensors
     counts = [np.searchsorted(f, threshold, side="right") for f in found]
     return [(size > (float(r[c - 1]) if c else -1)) | s for size, s, r, c in zip(sizes, safe, rising, counts)]
 
-# %% ../../nbs/05a_sparsity.ipynb #62e5a6f1
+# %% ../../nbs/05a_sparsity.ipynb #76c9dcc8
 def two_of_four(weight: torch.Tensor, # [O, I, ...], where I is a multiple of 4
                ) -> torch.Tensor: # bool, of the same shape: True for the two larger of each four
     "The 2:4 pattern: of each four neighbours along the inputs, the two of largest magnitude stay"
@@ -79,6 +81,7 @@ def two_of_four(weight: torch.Tensor, # [O, I, ...], where I is a multiple of 4
     stay = torch.zeros_like(fours, dtype=torch.bool).scatter_(-1, fours.topk(2, -1).indices, True)
     return stay.flatten(-2).transpose(1, -1)
 
+# %% ../../nbs/05a_sparsity.ipynb #7083c1da
 def fits_two_of_four(weight, # of a convolution or a linear layer
                     ):
     return weight.ndim > 1 and weight.shape[1] % 4 == 0
@@ -92,7 +95,7 @@ def cubic(step: int, # counted from 0
     "The fraction of zeros at a training step (Zhu and Gupta 2017)"
     return final + (start - final)*(1 - step/steps)**3 if step < steps else final
 
-# %% ../../nbs/05a_sparsity.ipynb #43a7f0db
+# %% ../../nbs/05a_sparsity.ipynb #26153a9d
 def _only_where_not_zero(weight):
     def hook(gradient): return gradient*(weight.detach() != 0)
     return hook
@@ -111,6 +114,7 @@ def hold_zeros(model: nn.Module, # a classifier
                 # a copy of the weight has neither the hook nor this word, and gets its own
                 weight.holds_zeros = True
 
+# %% ../../nbs/05a_sparsity.ipynb #3e2f44a6
 def rebuild(model: nn.Module, # a classifier
             edit: dict, # says which layers are sparse
            ) -> nn.Module: # the same
@@ -125,7 +129,7 @@ class SparseSettings(RecoverySettings):
     percent: int = 80 # of the weights of `sparse_layers`
     # "free": anywhere; "2:4": two of each four neighbours, for hardware that can skip them; only with 50 %
     pattern: str = "free"
-    ramp: float = 0.5 # fraction of the step's training in which the zeros become more; the rest repairs
+    ramp: float = 0.5 # fraction of the step's training in which the zeros become more; the rest recovers
 
     def rules(self):
         return super().rules() | dict(
@@ -140,7 +144,7 @@ class SparseSettings(RecoverySettings):
             raise LightVisionError(f"percent is {self.percent}: two of four are 50, so use sparse50 or "
                                    "pattern \"free\"")
 
-# %% ../../nbs/05a_sparsity.ipynb #2d9ff9be
+# %% ../../nbs/05a_sparsity.ipynb #505fdedd
 UPDATES = 20 # of the masks while the fraction rises: ranking millions of weights takes a second or so
 
 class Sparsifier(nn.Module):
@@ -175,6 +179,7 @@ class Sparsifier(nn.Module):
             self.apply_to(weights)
         self.step += 1
 
+# %% ../../nbs/05a_sparsity.ipynb #8c2853b5
 def _advance(model, args): # a forward pre-hook; training calls the network once a step
     if model.training and torch.is_grad_enabled():
         model.sparsifier.advance([weight_of(model, n) for n in model.sparsifier_layers])
@@ -193,8 +198,8 @@ def sparsifying(model: nn.Module, # a classifier; has a `sparsifier` inside the 
     if (now := zero_fraction(model, layers)) > settings.percent/100 + 1e-3:
         raise LightVisionError(f"{now:.0%} of the weights are zero already: percent must be more than that, "
                                f"not {settings.percent}")
-    model.sparsifier, model.sparsifier_layers = Sparsifier(weights(), settings,
-                                                           steps).to(weights()[0].device), layers
+    model.sparsifier = Sparsifier(weights(), settings, steps).to(weights()[0].device)
+    model.sparsifier_layers = layers
     edit = dict(by="sparsity", layers=layers, percent=settings.percent, pattern=settings.pattern)
     # first of all edits, so last to pack: it then sees the integers that a quantized network stores
     model.config = {**model.config, "edits": [edit] + [e for e in edits_of(model) if e["by"] != "sparsity"]}
@@ -207,6 +212,7 @@ def sparsifying(model: nn.Module, # a classifier; has a `sparsifier` inside the 
         hook.remove()
         del model.sparsifier, model.sparsifier_layers
 
+# %% ../../nbs/05a_sparsity.ipynb #e5841b5b
 @step("sparse", SparseSettings, number="percent", allowed=(50, 80, 90))
 def sparse(model, # it is changed; the trained one is returned
            task, # its train and validation splits are read
@@ -214,45 +220,49 @@ def sparse(model, # it is changed; the trained one is returned
            context, # teacher, seed, device, folder, progress
           ):
     "Let the smallest weights become zero while training"
-    before, steps = keep(model, settings), settings.epochs*n_steps(len(task.indices("train")),
-                                                                   settings.batch_size)
+    before = keep(model, settings)
+    steps = settings.epochs*n_steps(len(task.indices("train")), settings.batch_size)
     with sparsifying(model.to(resolve_device(context.device)), settings, steps):
         return recover(model, task, settings, context, before)
 
-# %% ../../nbs/05a_sparsity.ipynb #74d89944
+# %% ../../nbs/05a_sparsity.ipynb #35dfbfca
 def to_bits(flat: np.ndarray) -> dict: # one dimension
     "One bit a value that says whether it is there, then the values that are"
     return dict(bits=np.packbits(flat != 0), values=flat[flat != 0])
 
+# %% ../../nbs/05a_sparsity.ipynb #2cc01022
 def from_bits(bits, values, n: int) -> np.ndarray: # [n]
     "The opposite of `to_bits`"
     flat = np.zeros(n, values.dtype)
     flat[np.unpackbits(bits, count=n).astype(bool)] = values
     return flat
 
+# %% ../../nbs/05a_sparsity.ipynb #1ec9e844
 def to_gaps(flat: np.ndarray) -> dict: # one dimension
     "The number of zeros before each value, in a byte; a stored zero bridges a longer gap (Han et al. 2016)"
     at = np.flatnonzero(flat)
     zeros = np.diff(at, prepend=-1) - 1
     bridges = zeros//256 # each stands for 255 zeros and is one itself
     last = np.cumsum(bridges + 1) - 1
-    gaps, values = np.full(len(at) + bridges.sum(), 255,
-                           np.uint8), np.zeros(len(at) + bridges.sum(), flat.dtype)
+    n = len(at) + bridges.sum()
+    gaps, values = np.full(n, 255, np.uint8), np.zeros(n, flat.dtype)
     gaps[last], values[last] = zeros % 256, flat[at]
     return dict(gaps=gaps, values=values)
 
+# %% ../../nbs/05a_sparsity.ipynb #766a4e3a
 def from_gaps(gaps, values, n: int) -> np.ndarray: # [n]
     "The opposite of `to_gaps`"
     flat = np.zeros(n, values.dtype)
     flat[np.cumsum(gaps.astype(np.int64) + 1) - 1] = values
     return flat
 
-# %% ../../nbs/05a_sparsity.ipynb #1f04d05a
+# %% ../../nbs/05a_sparsity.ipynb #fab1de5e
 def background(flat: np.ndarray # one dimension
               ): # a value of the same type
     "The value that costs nothing: zero; among bytes, which may be codes of anything, the most frequent"
     return np.bincount(flat).argmax().astype(np.uint8) if flat.dtype == np.uint8 else flat.dtype.type(0)
 
+# %% ../../nbs/05a_sparsity.ipynb #e6f3e93f
 def pack(model, # with sparse layers
          state, # tensors by name; it is changed
          edit, # what the step wrote down
@@ -271,6 +281,7 @@ def pack(model, # with sparse layers
         packed.update({f"{name}#{part}": torch.from_numpy(array) for part, array in best.items()})
     return packed
 
+# %% ../../nbs/05a_sparsity.ipynb #07e5b462
 def unpack(model, # the network to fill
            state, # packed tensors by name; it is changed
            edit, # what the step wrote down
@@ -281,8 +292,8 @@ def unpack(model, # the network to fill
         part = {p: state[f"{name}#{p}"].numpy() for p in ("bits", "gaps", "values", "base", "shape")
                 if f"{name}#{p}" in state}
         n = int(part["shape"].prod())
-        flat = from_bits(part["bits"], part["values"],
-                         n) if "bits" in part else from_gaps(part["gaps"], part["values"], n)
+        if "bits" in part: flat = from_bits(part["bits"], part["values"], n)
+        else: flat = from_gaps(part["gaps"], part["values"], n)
         out[name] = torch.from_numpy(flat + part["base"]).view(part["shape"].tolist())
     return out
 
