@@ -55,13 +55,14 @@ def dkd_loss(student: torch.Tensor, # float [B, C], the student's logits
     tckd, nckd = ((p.exp()*(p - q)).sum(1) for q, p in pairs)
     return temperature**2*(alpha*tckd + beta*nckd).mean()
 
-# %% ../../nbs/03_distillation.ipynb #3bd2e221
+# %% ../../nbs/03_distillation.ipynb #ba02e0b6
 def pearson(a: torch.Tensor, # float [N, M]
             b: torch.Tensor, # float [N, M]
            ) -> torch.Tensor: # float [N], in [-1, 1]; 0 where a row is constant
     "Correlation of each row of `a` with the same row of `b`"
     return F.cosine_similarity(*(v - v.mean(1, keepdim=True) for v in (a, b)), dim=1)
 
+# %% ../../nbs/03_distillation.ipynb #36955f4a
 def dist_loss(student: torch.Tensor, # float [B, C], the student's logits
               teacher: torch.Tensor, # float [B, C], the teacher's logits for the same images
               temperature: float = 4.0, # see `kd_loss`
@@ -70,7 +71,7 @@ def dist_loss(student: torch.Tensor, # float [B, C], the student's logits
     q, p = ((z.float()/temperature).softmax(1) for z in (student, teacher))
     return temperature**2*(2 - pearson(q, p).mean() - pearson(q.T, p.T).mean())
 
-# %% ../../nbs/03_distillation.ipynb #40f2fbbe
+# %% ../../nbs/03_distillation.ipynb #4c2d4fc0
 def same_grid(a: torch.Tensor, # float [B, C, H, W]
               b: torch.Tensor, # float [B, D, h, w]
              ) -> tuple: # both, with the smaller height and width of the two
@@ -78,6 +79,7 @@ def same_grid(a: torch.Tensor, # float [B, C, H, W]
     size = tuple(min(m, n) for m, n in zip(a.shape[2:], b.shape[2:]))
     return tuple(v if v.shape[2:] == size else F.adaptive_avg_pool2d(v, size) for v in (a, b))
 
+# %% ../../nbs/03_distillation.ipynb #da2b49e2
 def hint_loss(student: torch.Tensor, # float [B, C, H, W], the student's features
               teacher: torch.Tensor, # float [B, D, h, w], the teacher's features
               projector: nn.Module = nn.Identity(), # from C to D channels
@@ -116,7 +118,7 @@ def find_feature_layers(model: nn.Module, # a classifier
                                "teacher_layers")
     return [stages[round(d*(len(stages) - 1))] for d in depths]
 
-# %% ../../nbs/03_distillation.ipynb #7baaaf55
+# %% ../../nbs/03_distillation.ipynb #c155399d
 def to_grid(features, # what a module returned: float [B, C, H, W] or tokens [B, N, C]
             net=None, # the timm network, which knows its own layout
            ) -> torch.Tensor: # float [B, C, H, W]
@@ -130,6 +132,7 @@ def to_grid(features, # what a module returned: float [B, C, H, W] or tokens [B,
     h, w = getattr(getattr(net, "patch_embed", None), "grid_size", None) or (math.isqrt(shape[1]),)*2
     return features[:, -h*w:].transpose(1, 2).unflatten(2, (h, w)) # class and register tokens stand first
 
+# %% ../../nbs/03_distillation.ipynb #85cf1738
 def with_features(model: nn.Module, # a classifier
                   x: torch.Tensor, # float [B, 3, H, W] in [0, 1]
                   places: list, # of `find_feature_layers`; empty: logits only
@@ -176,15 +179,15 @@ class DistillSettings(TrainSettings):
     @property
     def needs_teacher(self) -> bool: return True
 
-# %% ../../nbs/03_distillation.ipynb #418beac0
+# %% ../../nbs/03_distillation.ipynb #57189421
 _DEPTHS = dict(hint=(0.5,), attention=(0.25, 0.5, 0.75))
 
 def _feature_layers(model, teacher, settings):
     "The places in the student and in the teacher; none for losses of logits only"
     depths = _DEPTHS.get(settings.loss)
     if not depths: return [], []
-    ours, theirs = find_feature_layers(model, settings.student_layers,
-                                       depths), find_feature_layers(teacher, settings.teacher_layers, depths)
+    ours = find_feature_layers(model, settings.student_layers, depths)
+    theirs = find_feature_layers(teacher, settings.teacher_layers, depths)
     if len(ours) == len(theirs): return ours, theirs
     raise LightVisionError(f"{len(ours)} places in the student and {len(theirs)} in the teacher: name as "
                            "many with student_layers as with teacher_layers")
@@ -194,6 +197,7 @@ def _teacher_of(context):
         raise LightVisionError("kd needs a teacher: name one in the plan with teacher: ...")
     return context.teacher
 
+# %% ../../nbs/03_distillation.ipynb #2ee797e4
 def distill_loss(settings: DistillSettings = DistillSettings(), # loss, temperature, weights, places
                 ): # (model, x, y, context) -> number; "hint" needs the projectors of `distilling`
     "The loss of a student whose teacher is in the context"
@@ -218,7 +222,7 @@ def distill_loss(settings: DistillSettings = DistillSettings(), # loss, temperat
     loss.__qualname__ = f"distill_loss({s})"
     return loss
 
-# %% ../../nbs/03_distillation.ipynb #c61eeb03
+# %% ../../nbs/03_distillation.ipynb #e3ceae93
 @torch.no_grad()
 def _probe(model, x, places, who):
     "Logits and features of two images, in evaluation mode"
@@ -230,16 +234,8 @@ def _probe(model, x, places, who):
                                f"({reason}): make it for this size") from None
     finally: model.train(training)
 
-@contextmanager
-def distilling(model: nn.Module, # the student; has `projectors` inside the block if the loss is "hint"
-               task: Task, # the student's task
-               settings: DistillSettings, # which loss
-               context: Context, # teacher, seed and device
-              ): # gives the loss for `fit`
-    "Check the pair, lend the student its projectors, and take them back"
-    teacher, device = _teacher_of(context), resolve_device(context.device)
-    if teacher is model:
-        raise LightVisionError("the teacher is the student itself: use a copy, such as copy.deepcopy(model)")
+def _check_pair(model, teacher, task, settings, device):
+    "The features of both for two images; a pair that does not fit is an error"
     x = to_float(task.images[:2].to(device))
     features = []
     for m, places, who in zip((model, teacher), _feature_layers(model, teacher, settings),
@@ -255,6 +251,20 @@ def distilling(model: nn.Module, # the student; has `projectors` inside the bloc
         if other:
             raise LightVisionError(f"the {who} was made for other classes ({other[0][0]!r} where {task.name} "
                                    f"has {other[0][1]!r}): use a {who} made for this task")
+    return features
+
+# %% ../../nbs/03_distillation.ipynb #9321e4c7
+@contextmanager
+def distilling(model: nn.Module, # the student; has `projectors` inside the block if the loss is "hint"
+               task: Task, # the student's task
+               settings: DistillSettings, # which loss
+               context: Context, # teacher, seed and device
+              ): # gives the loss for `fit`
+    "Check the pair, lend the student its projectors, and take them back"
+    teacher, device = _teacher_of(context), resolve_device(context.device)
+    if teacher is model:
+        raise LightVisionError("the teacher is the student itself: use a copy, such as copy.deepcopy(model)")
+    features = _check_pair(model, teacher, task, settings, device)
     if settings.loss == "hint":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(context.seed, "projectors"))
@@ -273,10 +283,10 @@ def kd(model, # it is changed; the trained one is returned
     "Train with the help of the context's teacher"
     with distilling(model, task, settings, context) as loss: return fit(model, task, settings, context, loss)
 
-# %% ../../nbs/03_distillation.ipynb #d216add2
+# %% ../../nbs/03_distillation.ipynb #782adff9
 @dataclass(frozen=True)
 class RecoverySettings(DistillSettings):
-    "How a step repairs the damage that it did"
+    "How a step fine-tunes what it has changed"
     epochs: int = 2 # the weights are nearly right already
     lr: float = 3e-4 # as are they for this: a third of the rate for a fresh network
     label_smoothing: float = 0.1 # as in training; only labels and a part of the distilled loss use it
@@ -290,20 +300,22 @@ class RecoverySettings(DistillSettings):
     @property
     def needs_teacher(self) -> bool: return self.recovery == "teacher"
 
-def keep(model: nn.Module, # a network that is about to be damaged
+# %% ../../nbs/03_distillation.ipynb #18bec239
+def keep(model: nn.Module, # a network that is about to be changed
          settings: RecoverySettings, # whose loss tells which features are needed
         ) -> nn.Module: # a frozen copy if recovery needs one, else None
     "The network as it is now, as a teacher for later"
     return copy.deepcopy(model).eval().requires_grad_(False) if settings.recovery == "self" else None
 
-def recover(model: nn.Module, # the damaged network, changed in place
+# %% ../../nbs/03_distillation.ipynb #649ef3f3
+def recover(model: nn.Module, # the changed network; it is trained in place
             task: Task, # train and val are read
             settings: RecoverySettings, # how
             context: Context, # seed, device, folder, teacher
             before: nn.Module = None, # of `keep`
             note: str = "", # see `fit`
            ) -> nn.Module: # the same network, trained
-    "Train a damaged network with labels, its teacher, or its former self"
+    "Fine-tune a changed network with labels, its teacher, or its former self"
     if settings.recovery == "labels": return fit(model, task, settings, context, note=note)
     if settings.recovery == "self": context = dataclasses.replace(context, teacher=before)
     with distilling(model, task, settings, context) as loss:
@@ -311,25 +323,23 @@ def recover(model: nn.Module, # the damaged network, changed in place
 
 # %% ../../nbs/03_distillation.ipynb #5cffef08
 class CachedTeacher(nn.Module):
-    "A teacher that looks up its answers to the training images; for losses of logits only"
+    "A teacher that looks up its logits for the training images; for losses of logits only"
     def __init__(self, teacher: nn.Module, # a classifier
-                 # whose train split is answered when the first question comes, in every turn that
-                 # augmentation can give it
-                 task: Task,
+                 task: Task, # its train split is answered in every dihedral transform, when first asked
                  batch_size: int = 64): # images at a time; as many as the cache of a processor likes
         super().__init__()
-        self.teacher, self.config, self.task, self.batch_size = teacher, getattr(teacher, "config",
-                                                                                 {}), task, batch_size
+        self.teacher, self.config = teacher, getattr(teacher, "config", {})
+        self.task, self.batch_size = task, batch_size
         pixels = math.prod(task.images.shape[1:])
-        self.register_buffer("factors", torch.randint(-2**63, 2**63 - 1, (pixels,),
-                                                      generator=torch.Generator().manual_seed(0)),
-                             persistent=False)
+        rng = torch.Generator().manual_seed(0)
+        factors = torch.randint(-2**63, 2**63 - 1, (pixels,), generator=rng)
+        self.register_buffer("factors", factors, persistent=False)
         for name in ("known", "answers"): self.register_buffer(name, None, persistent=False)
 
     @staticmethod
     def turns(task, # its view decides
              ) -> int:
-        "How many passes over the train split fill the book"
+        "How many passes over the train split fill the cache"
         return 1 if task.view != "satellite" else 8 if task.size[0] == task.size[1] else 4
 
     def keys(self, x, # images in [0, 1], float [B, 3, H, W]
@@ -339,12 +349,12 @@ class CachedTeacher(nn.Module):
 
     @torch.no_grad()
     def fill(self):
-        "Answer every image in every turn"
+        "Logits of every image in every dihedral transform"
         task, device, at = self.task, self.factors.device, 0
         rows, self.teacher = task.indices("train"), self.teacher.eval()
         n = self.turns(task)*len(rows)
-        keys, answers = torch.empty(n, dtype=torch.int64,
-                                    device=device), torch.empty(n, task.n_classes, device=device)
+        keys = torch.empty(n, dtype=torch.int64, device=device)
+        answers = torch.empty(n, task.n_classes, device=device)
         for k in range(self.turns(task)):
             for part in rows.split(self.batch_size):
                 x = to_float(dihedral(task.images[part.to(task.images.device)], k).to(device))
