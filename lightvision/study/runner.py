@@ -39,7 +39,7 @@ from ..training import (Context, TrainSettings, batches, evaluate, history_table
 from ..compress.recipe import Recipe
 from ..measure.complexity import count_macs, count_params
 from ..measure.machine import machine, machine_lock
-from .kernels import kernel_manager
+from .kernels import CAN_FORK, kernel_manager
 from .plan import (POOL, DataSource, ModelPlan, Plan, Run, code_hash, expand, load_task,
                                     needs_teacher)
 from .records import (file_sizes, gather, read_record, save_predictions, seal,
@@ -226,10 +226,16 @@ def execute_notebook(run: Run,  # its fields are the notebook's parameters
     import papermill
     from nbclient.exceptions import DeadKernelError
     running, error, statuses = folder/".running.ipynb", "", []
-    try:
+    def execute(fork):
         papermill.execute_notebook(notebook, running, parameters=asdict(run), cwd=folder, progress_bar=False,
                                    kernel_name="python3", extra_arguments=QUIET,
-                                   kernel_manager_class=kernel_manager(statuses))
+                                   kernel_manager_class=kernel_manager(statuses, fork))
+    try:
+        try: execute(CAN_FORK)
+        except RuntimeError as e:  # its ports were taken in the meantime, say; no cell has been executed
+            if "before replying" not in str(e): raise
+            statuses.clear()
+            execute(False)
     except papermill.PapermillExecutionError as e: error = f"{e.ename}: {e.evalue}".splitlines()[0]
     except DeadKernelError: error = _why_it_died(statuses[0] if statuses else None)
     executed = tidy_executed(nbformat.read(running, 4), _places(folder, notebook, environment))
