@@ -44,7 +44,7 @@ def words(outputs):
 
 
 def run(path, renew):
-    "Seconds, error text, and the cells whose words differ."
+    "Seconds, error text, and of each cell whose words differ: its number, what is stored, what it prints now."
     from execnb.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
     from fastcore.xtras import working_directory
@@ -61,7 +61,8 @@ def run(path, renew):
     stale = []
     for i, cell in enumerate(nb.cells):
         if skip(cell): cell["outputs"] = stored[i] if cell.cell_type == "code" else None
-        elif not VARIES.search(cell.source) and words(stored[i]) != words(cell.outputs): stale.append(i)
+        elif not VARIES.search(cell.source) and words(stored[i]) != words(cell.outputs):
+            stale.append((i, "".join(texts(stored[i])), "".join(texts(cell.outputs))))
     if renew and stale:
         for cell in nb.cells:
             if cell.cell_type != "code": cell.pop("outputs", None)
@@ -82,7 +83,9 @@ def main():
     failed = [(p, error) for p, _, error, _ in results if error]
     stale = [(p, cells) for p, _, _, cells in results if cells]
     for p, error in failed: print(f"{p} fails:\n{error}", file=sys.stderr)
-    for p, cells in stale: print(f"{p}: what is stored under cell(s) {cells} is not what they print now", file=sys.stderr)
+    for p, cells in stale:
+        for i, before, now in cells:
+            print(f"{p}: what is stored under cell {i} is not what it prints now\n--- stored\n{before}\n+++ now\n{now}", file=sys.stderr)
     slowest = sorted(results, key=lambda r: -r[1])[:5]
     print(f"{len(results)} notebooks; slowest:", ", ".join(f"{p.stem} {seconds:.0f} s" for p, seconds, *_ in slowest))
     if stale and not args.renew: print("look at the difference, then: python tools/test_notebooks.py --renew", file=sys.stderr)
