@@ -305,9 +305,7 @@ def _show_search(result, file, limit, final, as_json):
 def _write_searched(result, task, format):
     "The file whose bytes were the budget, verified; our own is there already"
     if format == "safetensors": return result.path
-    from lightvision.core import discover
-    from lightvision.deploy.export import export as export_one
-    discover("lightvision.deploy")
+    from lightvision.api import export as export_one
     file = result.path.with_suffix(f".{format}")
     if not file.exists(): export_one(result.model, task, file)
     return file

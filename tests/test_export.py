@@ -117,3 +117,12 @@ def test_a_small_constant_shift_of_one_class_is_refused():
     for rounding in (0.0, 0.5*np.ptp(logits.numpy())/255):
         assert reason_to_refuse(expected, rounded, "int8", tolerance=100, rounding=rounding) is not None
     assert reason_to_refuse(expected, rounded, "int8", tolerance=100) is not None
+
+
+@pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "tinynet_e"])
+def test_logits_that_hardly_differ_are_accepted(tmp_path, arch):
+    "Those of an untrained network span a millionth; a limit of a thousandth of the largest refused tinynet_e's file."
+    context, few = Context(device="cpu", progress=False), get_task("landcover-mini").few(None, 20)
+    torch.manual_seed(0)
+    untrained = model_for(few, arch, weights="scratch", stem_stride=2).eval()
+    assert export(Recipe.parse("ptq8").apply(untrained, few, context), few, tmp_path/"model.onnx").path.exists()

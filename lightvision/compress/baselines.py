@@ -23,9 +23,8 @@ from .budget import (BudgetSettings, check_budget, continue_from, fit_budget,
                                          iterative_schedule, prune_to, teacher_for, train_candidate)
 from .pruning import grain
 from .quantization import bit_policy
-from .quantizers import BITS
-from .sensitivity import (Allocation, FileSize, Probe, allocation_of, best_allocation,
-                                              fisher_estimates, options_of, resource_tables)
+from .sensitivity import (Allocation, FileSize, Probe, allocation_at, best_allocation,
+                                              fisher_estimates, options_of, resource_tables, amount_used)
 
 # %% ../../nbs/06b_baselines.ipynb #666b6e68
 def uniform_allocation(size: FileSize, # of the uncompressed network
@@ -53,36 +52,23 @@ def widest(size: FileSize, # of the uncompressed network
         if size(allocation) <= budget: return allocation
 
 # %% ../../nbs/06b_baselines.ipynb #a3c68634
-def greedy_allocation(size: FileSize, # of the network as it is now
-                      options: dict, # of `options_of`
-                      sensitivity: dict, # of `sensitivities`
-                      budget: int, # bytes of the file
-                      macs: float = float("inf"), # most multiplications for one image
-                     ) -> Allocation: # None where nothing fits
+def greedy_allocation(size, options, sensitivity, budget, macs=math.inf): # as `best_allocation`
     "Step down where it costs the least for each byte, until the file fits"
-    picked, tables = {v: 0 for v in options}, resource_tables(size, options)
+    picked, tables = dict.fromkeys(options, 0), resource_tables(size, options)
     touching = {v: [t for t in tables if v in t[0]] for v in options}
-    def bytes_of(v): return sum(t[0][tuple(picked[u] for u in us)] for us, t in touching[v])
     def price(v):
-        before, cost = bytes_of(v), sensitivity[v][picked[v] + 1] - sensitivity[v][picked[v]]
-        picked[v] += 1
-        saved = before - bytes_of(v)
-        picked[v] -= 1
+        cost = sensitivity[v][picked[v] + 1] - sensitivity[v][picked[v]]
+        saved = amount_used(touching[v], picked) - amount_used(touching[v], picked | {v: picked[v] + 1})
         return (cost + 1e-9)/max(saved, 1e-9)
     while True:
-        allocation = allocation_of({v: options[v][i] for v, i in picked.items()})
+        allocation = allocation_at(options, picked)
         if size(allocation) <= budget and size.macs(allocation) <= macs: return allocation
         free = [v for v in options if picked[v] + 1 < len(options[v])]
         if not free: return None
         picked[min(free, key=price)] += 1
 
 # %% ../../nbs/06b_baselines.ipynb #48124cc6
-def bits_only_allocation(size: FileSize, # of the network as it is now
-                         options: dict, # of `options_of`
-                         sensitivity: dict, # of `sensitivities`
-                         budget: int, # bytes of the file
-                         macs: float = float("inf"), # most multiplications for one image
-                        ) -> Allocation: # None where nothing fits
+def bits_only_allocation(size, options, sensitivity, budget, macs=math.inf): # as `best_allocation`
     "The best bits for all layers at their full width"
     left = {v: o if v[0] == "bits" else o[:1] for v, o in options.items()}
     return best_allocation(size, left, {v: sensitivity[v][:len(o)] for v, o in left.items()}, budget, macs)
@@ -96,26 +82,20 @@ class BudgetProjection:
         self.size, self.options, self.budget = size, options, budget
         self.tables = resource_tables(size, options)
 
-    def bytes_of(self, picked): # variable -> index of its option
-        "What the layers of a choice take"
-        return sum(t[0][tuple(picked[v] for v in variables)] for variables, t in self.tables)
-    def allocation(self, picked): # variable -> index of its option
-        "The allocation of a choice"
-        return allocation_of({v: self.options[v][i] for v, i in picked.items()})
-
+    def allocation(self, picked): return allocation_at(self.options, picked)
     def __call__(self, picked: dict, # variable -> index of its option
                  rng: np.random.Generator) -> dict: # likewise; None where nothing fits
         "A choice near this one whose file fits"
         picked, variables = dict(picked), list(self.options)
-        room = self.budget - (self.size(self.allocation(picked)) - self.bytes_of(picked))
+        room = self.budget - (self.size(self.allocation(picked)) - amount_used(self.tables, picked))
         while True:
-            while self.bytes_of(picked) > room:
+            while amount_used(self.tables, picked) > room:
                 free = [v for v in variables if picked[v] + 1 < len(self.options[v])]
                 if not free: return None
                 picked[free[rng.integers(len(free))]] += 1
             for i in rng.permutation(len(variables)):
                 v = variables[i]
-                if picked[v] and self.bytes_of(picked | {v: picked[v] - 1}) <= room: picked[v] -= 1
+                if picked[v] and amount_used(self.tables, picked | {v: picked[v] - 1}) <= room: picked[v] -= 1
             # what only the whole tells, such as names in the metadata, has changed as well
             over = self.size(self.allocation(picked)) - self.budget
             if over <= 0: return picked

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..core import LightVisionError, discover, generator, suggest
 from ..models.checkpoint import add_edit, editor, edits_of, lift, lower, same_outputs
 from ..models.classifier import Classifier
-from ..training import TrainSettings, batches, fit, resolve_device
+from ..training import batches, resolve_device
 from .distillation import RecoverySettings, keep, recover
 from .recipe import step
 
@@ -278,7 +278,7 @@ def widths_for(model: Classifier, # float
     if settings.scope != "measured":
         return kept_counts(found, [full[g.name] for g in groups], fraction, settings)
     if not MEASURED: discover("lightvision.compress")
-    return MEASURED[0](model, groups, fraction, full, task, settings, context)
+    return MEASURED[0](model, groups, found, fraction, full, task, settings, context)
 
 # %% ../../nbs/05_pruning.ipynb #868bf739
 def _parameters(model): return sum(p.numel() for p in model.parameters())

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'Allocation', 'AllocationSettings', 'FileSize', 'shapes_for', 'edits_for', 'width_options', 'options_of',
-           'allocation_of', 'smallest_allocation', 'MeasuredSize', 'cost_model', 'file_size', 'Probe', 'sensitivities',
-           'plot_sensitivity', 'fisher_estimates', 'suppress_stdout', 'solve', 'resource_tables', 'best_allocation',
-           'width_tables', 'measured_widths']
+           'allocation_of', 'allocation_at', 'smallest_allocation', 'MeasuredSize', 'cost_model', 'file_size', 'Probe',
+           'sensitivities', 'plot_sensitivity', 'fisher_estimates', 'suppress_stdout', 'solve', 'resource_tables',
+           'amount_used', 'best_allocation', 'width_tables', 'measured_widths']
 
 # %% ../../nbs/06_sensitivity.ipynb #77e7dd38
 import copy, ctypes, dataclasses, math, os, sys, tempfile
@@ -26,7 +26,7 @@ from ..core import LightVisionError, Settings, discover, generator, suggest
 from ..data.augment import to_float
 from ..models.checkpoint import config_text, edits_of, save_model
 from ..models.classifier import Classifier
-from ..training import TrainSettings, fingerprint, resolve_device
+from ..training import fingerprint, resolve_device
 from .distillation import kd_loss
 from .pruning import CRITERIA, MEASURED, find_groups, grain, scores, shape_of
 from .quant_graph import fold_batch_norm, insert_quantizers, quantized_layers
@@ -81,6 +81,9 @@ class AllocationSettings(Settings):
 class FileSize:
     "How many bytes the file of an allocation will have: here, of our own packed .safetensors"
     bits = BITS # of weights: those that the format packs
+    write, suffix = save_model, ".safetensors" # (network, path) -> None; of its files
+    low_bits = 0 # further bytes of a layer with fewer than 8 bits
+    float_bytes = None # of a scale or a bias; None: as `float_bits` says
     def __init__(self, model: Classifier, # float; stays as it is
                  settings: AllocationSettings = None): # activations and floats; None: the defaults
         settings = settings or AllocationSettings()
@@ -193,7 +196,8 @@ def of_layer(self: FileSize, weights, # number of weights: a number, or an array
              per_channel: int, # floats for each channel
             ):
     "Bytes of one layer"
-    return np.ceil(weights*bits/8) + self.float_bits//8*per_channel*channels
+    floats = self.float_bytes or self.float_bits//8
+    return np.ceil(weights*bits/8) + floats*per_channel*channels + self.low_bits*(np.asarray(bits) < 8)
 
 @patch
 def __call__(self: FileSize, allocation: Allocation) -> int:
@@ -211,7 +215,8 @@ def __call__(self: FileSize, allocation: Allocation) -> int:
 def measure(cls: FileSize, model: Classifier) -> int: # compressed
     "Bytes of the file that is really written"
     with tempfile.TemporaryDirectory() as folder:
-        return save_model(model, Path(folder)/"model.safetensors").stat().st_size
+        cls.write(model, path := Path(folder)/f"model{cls.suffix}")
+        return path.stat().st_size
 
 # %% ../../nbs/06_sensitivity.ipynb #a2c0f4a7
 def width_options(full: int, # units of the group in the uncompressed network
@@ -239,6 +244,12 @@ def allocation_of(values: dict # ("widths", group) or ("bits", layer) -> value
     return Allocation(*({v[1]: int(o) for v, o in values.items() if v[0] == kind}
                         for kind in ("widths", "bits")))
 
+def allocation_at(options: dict, # variable -> values
+                  picked: dict, # variable -> index of one of them
+                 ) -> Allocation:
+    "The allocation of a choice"
+    return allocation_of({v: options[v][i] for v, i in picked.items()})
+
 # %% ../../nbs/06_sensitivity.ipynb #40ed1b67
 def smallest_allocation(options: dict, # variable -> its options, from most to least
             ) -> Allocation:
@@ -248,10 +259,6 @@ def smallest_allocation(options: dict, # variable -> its options, from most to l
 # %% ../../nbs/06_sensitivity.ipynb #6c89a340
 class MeasuredSize(FileSize):
     "The cost model of a format that is known by writing one file"
-    write = None # (network, path) -> None
-    suffix = "" # of its files
-    low_bits = 0 # further bytes of a layer with fewer than 8 bits
-    float_bytes = None # of a scale or a bias; None: as `float_bits` says
     def __init_subclass__(cls): cls.known = {} # network and precision -> bytes
     def __init__(self, model: Classifier, # float; stays as it is
                  settings: AllocationSettings = None): # activations and floats; None: the defaults
@@ -275,16 +282,7 @@ class MeasuredSize(FileSize):
                        for n, bits in allocation.bits.items()))
 
     def least(self): return self.fixed
-    def of_layer(self, weights, channels, bits, per_channel): # as in `FileSize`
-        floats = self.float_bytes or self.float_bits//8
-        return np.ceil(weights*bits/8) + floats*per_channel*channels + self.low_bits*(np.asarray(bits) < 8)
-
     def __call__(self, allocation): return self.fixed + self.of_layers(allocation)
-    @classmethod
-    def measure(cls, model): # compressed
-        with tempfile.TemporaryDirectory() as folder:
-            cls.write(model, path := Path(folder)/f"model{cls.suffix}")
-            return path.stat().st_size
 
 # %% ../../nbs/06_sensitivity.ipynb #f7b68d2f
 FORMATS = {"safetensors": FileSize} # name -> cost model; the notebooks that write other files add theirs
@@ -317,14 +315,15 @@ class Probe:
     def __init__(self, model: Classifier, # float; stays as it is
                  teacher: nn.Module, # the uncompressed network
                  size: FileSize, # of `model`
-                 task, settings, context): # images of the train split; seed and device
+                 task, settings, context, # images of the train split; seed and device
+                 found: list = None): # scores of the groups where they are known, see `pruning.scores`
         device, self.size, self.cache, self.count = resolve_device(context.device), size, {}, 0
         self.model = _still(model, device)
         rows = task.indices("train")
         order = torch.randperm(len(rows), generator=generator(context.seed, "probe"))
         self.x = to_float(task.images[rows[order[:settings.sensitivity_images]]].to(device))
         with torch.no_grad(): self.expected = _still(teacher, device)(self.x)
-        found = scores(model, size.groups, settings.criterion, task, settings, context)
+        found = found or scores(model, size.groups, settings.criterion, task, settings, context)
         self.ranks = {g.name: torch.arange(g.width) if s is None else s.argsort(descending=True, stable=True)
                       for g, s in zip(size.groups, found)}
 
@@ -364,14 +363,16 @@ def logits(self: Probe, allocation: Allocation) -> torch.Tensor: # [images, clas
     return torch.func.functional_call(self.model, self.parameters(allocation), (self.x,))
 
 @patch
-def __call__(self: Probe, allocation: Allocation) -> float: # nats an image, 0 or more
-    "KL divergence of its predictions from those of the uncompressed network"
-    return float(kd_loss(self.logits(allocation), self.expected, temperature=1))
+def compare(self: Probe, allocation: Allocation) -> tuple: # nats an image, 0 or more; fraction in [0, 1]
+    "KL divergence from the uncompressed network's predictions, and how many of them stay the same"
+    logits = self.logits(allocation)
+    same = (logits.argmax(1) == self.expected.argmax(1)).float().mean()
+    return float(kd_loss(logits, self.expected, temperature=1)), float(same)
 
 @patch
-def agreement(self: Probe, allocation: Allocation) -> float: # in [0, 1]
-    "Fraction of the images with the uncompressed network's prediction"
-    return float((self.logits(allocation).argmax(1) == self.expected.argmax(1)).float().mean())
+def __call__(self: Probe, allocation: Allocation) -> float: # nats an image, 0 or more
+    "The divergence alone"
+    return self.compare(allocation)[0]
 
 # %% ../../nbs/06_sensitivity.ipynb #74baf198
 def sensitivities(probe: Probe, # of the uncompressed network
@@ -492,20 +493,33 @@ def solve(options: dict, # variable -> values
     return {v: int(found.x[first[v]:first[v] + k].argmax()) for v, k in zip(options, sizes)}
 
 # %% ../../nbs/06_sensitivity.ipynb #3e1ca4bf
+def _choices(size, options, name):
+    "The variables that concern a layer, and the grid of their values"
+    groups = sorted({g for side in size.sides[name].values() for g, _ in side})
+    variables = [v for v in [*(("widths", g) for g in groups), ("bits", name)] if v in options]
+    return variables, dict(zip(variables, np.meshgrid(*(options[v] for v in variables), indexing="ij")))
+
+def _widths(grid): return {n: axis for (kind, n), axis in grid.items() if kind == "widths"}
+
 def resource_tables(size: FileSize, # of the network as it is now
                     options: dict, # of `options_of`
                    ) -> list: # factors for `solve`
     "Bytes and multiplications of each layer for every choice that concerns it"
     found = []
     for name in size.layers:
-        groups = sorted({g for side in size.sides[name].values() for g, _ in side})
-        axes = np.meshgrid(*(options["widths", g] for g in groups), options["bits", name], indexing="ij")
-        widths = dict(zip(groups, axes))
+        variables, grid = _choices(size, options, name)
+        widths, bits = _widths(grid), grid["bits", name]
         weights, channels = size.weights(name, widths), size.channels(name, "out", widths)
-        both = size.of_layer(weights, channels, axes[-1], size.per_channel(name)), weights*size.uses[name]
-        found.append(([("widths", g) for g in groups] + [("bits", name)],
-                      np.stack([np.broadcast_to(t, axes[-1].shape) for t in both])))
+        both = size.of_layer(weights, channels, bits, size.per_channel(name)), weights*size.uses[name]
+        found.append((variables, np.stack([np.broadcast_to(t, bits.shape) for t in both])))
     return found
+
+def amount_used(factors: list, # such as `resource_tables` gives
+         picked: dict, # variable -> index of its option
+         resource: int = 0, # 0: bytes, 1: multiplications
+        ) -> float:
+    "What the layers take of a resource with a choice"
+    return sum(table[resource][tuple(picked[v] for v in variables)] for variables, table in factors)
 
 # %% ../../nbs/06_sensitivity.ipynb #1a8c2198
 def best_allocation(size: FileSize, # of the network as it is now
@@ -520,11 +534,11 @@ def best_allocation(size: FileSize, # of the network as it is now
     while room > 0:
         picked = solve(options, sensitivity, factors, [room, macs] if macs < math.inf else [room])
         if picked is None: return None
-        allocation = allocation_of({v: options[v][i] for v, i in picked.items()})
+        allocation = allocation_at(options, picked)
         over = size(allocation) - budget
         if over <= 0: return allocation
         # below what this allocation takes, so it cannot come again
-        room = sum(table[0][tuple(picked[v] for v in variables)] for variables, table in factors) - over
+        room = amount_used(factors, picked) - over
 
 # %% ../../nbs/06_sensitivity.ipynb #d1ee9142
 def width_tables(size: FileSize, # of the network as it is now
@@ -534,17 +548,16 @@ def width_tables(size: FileSize, # of the network as it is now
     "Parameters or multiplications of each layer for every width"
     found, fixed = [], 0
     for name in size.layers:
-        groups = sorted({g for side in size.sides[name].values() for g, _ in side})
-        axes = np.meshgrid(*(options["widths", g] for g in groups), indexing="ij")
-        number = size.weights(name, dict(zip(groups, axes)))*(size.uses[name] if target == "macs" else 1)
-        if groups:
-            found.append(([("widths", g) for g in groups], np.broadcast_to(number, axes[0].shape)[None]))
+        variables, grid = _choices(size, options, name)
+        number = size.weights(name, _widths(grid))*(size.uses[name] if target == "macs" else 1)
+        if variables: found.append((variables, np.broadcast_to(number, grid[variables[0]].shape)[None]))
         else: fixed += number
     return found, fixed
 
 # %% ../../nbs/06_sensitivity.ipynb #f8e29ffa
 def measured_widths(model: Classifier, # float
                     groups: list, # of `find_groups`
+                    scores: list, # of each group, of `pruning.scores`
                     fraction: float, # of the target that shall go, in (0, 1)
                     full: dict, # width of each group at the start of the step
                     task, # its train split is read
@@ -559,8 +572,8 @@ def measured_widths(model: Classifier, # float
     uses = size.uses if settings.target == "macs" else dict.fromkeys(size.layers, 1)
     room = (1 - fraction)*sum(size.weights(n, full)*uses[n] for n in size.layers) - fixed
     here = Allocation(size.full.widths, {})
-    found = sensitivities(Probe(model, model, size, task, settings, context), here, options)
-    picked = solve(options, found, tables, [room]) if room > 0 else None
+    probe = Probe(model, model, size, task, settings, context, scores)
+    picked = solve(options, sensitivities(probe, here, options), tables, [room]) if room > 0 else None
     if picked is None:
         raise LightVisionError(f"{fraction:.0%} of the {settings.target} cannot go while every layer keeps "
                                f"{1 - settings.max_ratio:.0%} of its channels: raise max_ratio or lower "

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..models.checkpoint import edits_of
 from ..compress.quant_graph import input_scales
-from ..compress.quantizers import QConv2d, QLinear, Quantizer, pack
+from ..compress.quantizers import Quantizer, pack
 from ..compress.sensitivity import FORMATS, MeasuredSize
 
 # %% ../../nbs/08a_onnx.ipynb #edc7b04c
@@ -216,7 +216,7 @@ def without_notes(proto: onnx.ModelProto, # it is changed
     for node in proto.graph.node:
         for field in ("name", "doc_string"): node.ClearField(field)
         kept = [a for a in node.attribute if not _is_default(node, a)]
-        del node.attribute[:], node.metadata_props[:]
+        del node.attribute[:]
         node.attribute.extend(kept)
     _tidy(proto.graph)
     return proto
@@ -236,8 +236,9 @@ def without_clips(proto: onnx.ModelProto, # it is changed
     readers = {}
     for node in graph.node:
         for name in node.input: readers.setdefault(name, []).append(node)
-    for node in [n for n in graph.node if _limits(n, constants)]:
-        (low, high), behind = _limits(node, constants), readers.get(node.output[0], [])
+    for node, cut in [(n, _limits(n, constants)) for n in graph.node]:
+        if not cut: continue
+        (low, high), behind = cut, readers.get(node.output[0], [])
         def same(q):
             if q.op_type != "QuantizeLinear" or q.input[0] != node.output[0]: return False
             scale, zero = (numpy_helper.to_array(constants[i]) for i in q.input[1:3])

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from uuid import uuid4
 
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
@@ -37,9 +38,7 @@ def _become_kernel(request):
 def _serve_forks():
     "Import what notebooks need, then fork a kernel for each request on stdin"
     from importlib import import_module
-    for name in PRELOAD:
-        try: import_module(name)
-        except ImportError: pass  # an extra that is not installed
+    for name in PRELOAD: import_module(name)
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
@@ -124,7 +123,7 @@ def kernel_manager(statuses: list,  # takes the exit status of a kernel that die
     class Manager(AsyncKernelManager):
         async def _async_pre_start_kernel(self, **kwargs):
             if fork and self.provisioner is None:
-                self.kernel_id = self.kernel_id or "forked"
+                self.kernel_id = self.kernel_id or str(uuid4())
                 self.provisioner = ForkProvisioner(kernel_id=self.kernel_id, kernel_spec=self.kernel_spec,
                                                    parent=self)
             return await super()._async_pre_start_kernel(**kwargs)
