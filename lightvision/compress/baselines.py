@@ -82,7 +82,8 @@ class BudgetProjection:
         self.size, self.options, self.budget = size, options, budget
         self.tables = resource_tables(size, options)
 
-    def allocation(self, picked): return allocation_at(self.options, picked)
+    def allocation(self, picked): # variable -> index of its option
+        return allocation_at(self.options, picked)
     def __call__(self, picked: dict, # variable -> index of its option
                  rng: np.random.Generator) -> dict: # likewise; None where nothing fits
         "A choice near this one whose file fits"

@@ -77,7 +77,22 @@ class AllocationSettings(Settings):
             criterion=(self.criterion in CRITERIA, f"one of {', '.join(CRITERIA)}"),
             batches=(self.batches >= 1, "at least 1"))
 
-# %% ../../nbs/06_sensitivity.ipynb #1d814e26
+# %% ../../nbs/06_sensitivity.ipynb #26b528b8
+@torch.no_grad()
+def _uses(model, layers):
+    "How often each weight of a layer is used for one image"
+    seen, training = {}, model.training
+    def count(m, args, out, n): seen[n] = out[0].numel()//len(m.weight)
+    modules = dict(model.named_modules())
+    hooks = [modules[n].register_forward_hook(partial(count, n=n)) for n in layers]
+    device = next(model.parameters()).device
+    try: model.eval()(torch.zeros(1, 3, *model.config["image_size"], device=device))
+    finally:
+        for h in hooks: h.remove()
+        model.train(training)
+    return seen
+
+# %% ../../nbs/06_sensitivity.ipynb #938229db
 class FileSize:
     "How many bytes the file of an allocation will have: here, of our own packed .safetensors"
     bits = BITS # of weights: those that the format packs
@@ -106,20 +121,6 @@ class FileSize:
     def per_channel(self, name): # of a layer
         "Floats for each output channel: a scale, and perhaps a bias"
         return 1 + (self.layers[name].bias is not None)
-
-@torch.no_grad()
-def _uses(model, layers):
-    "How often each weight of a layer is used for one image"
-    seen, training = {}, model.training
-    def count(m, args, out, n): seen[n] = out[0].numel()//len(m.weight)
-    modules = dict(model.named_modules())
-    hooks = [modules[n].register_forward_hook(partial(count, n=n)) for n in layers]
-    device = next(model.parameters()).device
-    try: model.eval()(torch.zeros(1, 3, *model.config["image_size"], device=device))
-    finally:
-        for h in hooks: h.remove()
-        model.train(training)
-    return seen
 
 # %% ../../nbs/06_sensitivity.ipynb #8af9e4b3
 @patch
@@ -244,6 +245,7 @@ def allocation_of(values: dict # ("widths", group) or ("bits", layer) -> value
     return Allocation(*({v[1]: int(o) for v, o in values.items() if v[0] == kind}
                         for kind in ("widths", "bits")))
 
+# %% ../../nbs/06_sensitivity.ipynb #5f3ab47f
 def allocation_at(options: dict, # variable -> values
                   picked: dict, # variable -> index of one of them
                  ) -> Allocation:
@@ -501,6 +503,7 @@ def _choices(size, options, name):
 
 def _widths(grid): return {n: axis for (kind, n), axis in grid.items() if kind == "widths"}
 
+# %% ../../nbs/06_sensitivity.ipynb #68cb7351
 def resource_tables(size: FileSize, # of the network as it is now
                     options: dict, # of `options_of`
                    ) -> list: # factors for `solve`
@@ -514,6 +517,7 @@ def resource_tables(size: FileSize, # of the network as it is now
         found.append((variables, np.stack([np.broadcast_to(t, bits.shape) for t in both])))
     return found
 
+# %% ../../nbs/06_sensitivity.ipynb #7891850d
 def amount_used(factors: list, # such as `resource_tables` gives
          picked: dict, # variable -> index of its option
          resource: int = 0, # 0: bytes, 1: multiplications
