@@ -91,6 +91,14 @@ def stats(self:Task) -> tuple: # (mean, std): two lists of three floats, for pix
     mean, square = sums / max(len(train) * self.size[0] * self.size[1], 1)
     return (mean / 255).tolist(), (np.sqrt(square - mean**2) / 255).tolist()
 
+# %% ../../nbs/00a_task.ipynb #c6524324
+def split_hash(
+    names: list, # "<Class>/<file>" of each item
+    splits,       # index into `SPLITS` of each item
+) -> str: # 16 hex digits
+    "What a split is known by, without extensions: one image may come as .tif here and as .jpg there"
+    return hash_of(*(f"{n.rsplit('.', 1)[0]}\t{int(p)}" for n, p in zip(names, splits)))
+
 # %% ../../nbs/00a_task.ipynb #31e9f25e
 @patch
 def few(self:Task,
@@ -112,20 +120,12 @@ def few(self:Task,
                    sums=None if self.sums is None else self.sums[idx.numpy()],
                    data_hash=hash_of(self.data_hash, *names), split_hash=split_hash(names, self.splits[idx]))
 
-# %% ../../nbs/00a_task.ipynb #c6524324
-def split_hash(
-    names: list, # "<Class>/<file>" of each item
-    splits,       # index into `SPLITS` of each item
-) -> str: # 16 hex digits
-    "What a split is known by, without extensions: one image may come as .tif here and as .jpg there"
-    return hash_of(*(f"{n.rsplit('.', 1)[0]}\t{int(p)}" for n, p in zip(names, splits)))
-
 # %% ../../nbs/00a_task.ipynb #0f942a85
 def duplicate_groups(
     names: list,  # one name an item
     hashes: list, # one hash of the decoded pixels an item
 ) -> list: # lists of two or more names, in the order of `names`
-    "Groups of items that fraction a hash."
+    "Groups of items that share a hash."
     groups = {}
     for name, h in zip(names, hashes): groups.setdefault(h, []).append(name)
     return [g for g in groups.values() if len(g) > 1]
@@ -140,6 +140,15 @@ def leaks(self:Task) -> list: # groups of names
 # %% ../../nbs/00a_task.ipynb #09f0139a
 SALT = "lightvision-1"
 SHARES = {"train": 70, "val": 10, "test": 20} # percent
+
+# %% ../../nbs/00a_task.ipynb #0761b0b0
+def _mixed_split(rank, fits, shares):
+    "The part of a group that spans classes: by the size of its hash, as there is no one class to rank it in."
+    at, total = int(rank[:8], 16) / 2**32 * sum(shares.values()), 0
+    for split in fits:
+        total += shares[split]
+        if at < total: return split
+    return "train"
 
 # %% ../../nbs/00a_task.ipynb #cc7436c3
 def split_items(
@@ -169,15 +178,6 @@ def split_items(
         for c, k in need.items(): room[c][split] -= k
         splits[unit] = SPLITS.index(split)
     return splits
-
-# %% ../../nbs/00a_task.ipynb #0761b0b0
-def _mixed_split(rank, fits, shares):
-    "The part of a group that spans classes: by the size of its hash, as there is no one class to rank it in."
-    at, total = int(rank[:8], 16) / 2**32 * sum(shares.values()), 0
-    for split in fits:
-        total += shares[split]
-        if at < total: return split
-    return "train"
 
 # %% ../../nbs/00a_task.ipynb #c8f3785e
 def split_table(
