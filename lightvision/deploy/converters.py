@@ -21,13 +21,14 @@ from ..compress.sensitivity import FORMATS, MeasuredSize
 from .export import WRITERS
 from .onnx_file import IntegerLayer, QuantDequant, deploy_form, precision_of, quiet, traced
 
-# %% ../../nbs/08c_converters.ipynb #5869ee5f
+# %% ../../nbs/08c_converters.ipynb #60dc533c
 def installed(module: str, # name of a package
              ) -> bool:
     "Whether a module could be imported"
     try: return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError: return False
 
+# %% ../../nbs/08c_converters.ipynb #3cbe2588
 def one_reader_each(program: torch.export.ExportedProgram, # it is changed
                    ) -> torch.export.ExportedProgram: # the same
     "Give every reader of a quantized tensor a dequantize of its own"
@@ -39,11 +40,13 @@ def one_reader_each(program: torch.export.ExportedProgram, # it is changed
     program.graph_module.recompile()
     return program
 
+# %% ../../nbs/08c_converters.ipynb #4f88c985
 def check_executorch():
     "Refuse what needs ExecuTorch where it is not installed"
     if not installed("executorch"):
         raise LightVisionError("writing .pte needs ExecuTorch: pip install \"lightvision[export]\"")
 
+# %% ../../nbs/08c_converters.ipynb #3c703771
 def write_pte(model: nn.Module, # what `traced` takes
               size: tuple, # (height, width) in pixels
               path: Path, # ends in .pte
@@ -56,6 +59,7 @@ def write_pte(model: nn.Module, # what `traced` takes
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
     Path(path).write_bytes(lowered.buffer)
 
+# %% ../../nbs/08c_converters.ipynb #1407f2b0
 def to_pte(model: nn.Module, # a classifier, float or quantized
            path: Path, # ends in .pte
           ) -> None:
@@ -65,13 +69,14 @@ def to_pte(model: nn.Module, # a classifier, float or quantized
 
 WRITERS[".pte"] = to_pte
 
+# %% ../../nbs/08c_converters.ipynb #b2086929
 class PteSize(MeasuredSize):
     "The cost model of .pte: a byte for every weight, whatever its bits"
     write, suffix, bits, float_bytes = to_pte, ".pte", (8,), 4
 
 FORMATS["pte"] = PteSize
 
-# %% ../../nbs/08c_converters.ipynb #96be1e88
+# %% ../../nbs/08c_converters.ipynb #e8b3eb7e
 def litert_job(source, # what torch.export saved
                target, # where the .tflite goes
                height, # of the images, pixels
@@ -99,6 +104,7 @@ def litert_job(source, # what torch.export saved
         program = convert_pt2e(program, fold_quantize=False)
     litert_torch.convert(program, (image,), quant_config=config).export(target)
 
+# %% ../../nbs/08c_converters.ipynb #61fb4004
 def litert_python() -> str: # None: there is none
     "The Python that has LiteRT's converter: this one, $LIGHTVISION_LITERT, or that of .venv-litert"
     if installed("litert_torch"): return sys.executable
@@ -106,6 +112,7 @@ def litert_python() -> str: # None: there is none
     places = [os.environ.get("LIGHTVISION_LITERT"), *(f/".venv-litert"/"bin"/"python" for f in folders)]
     return next((str(p) for p in places if p and Path(p).is_file()), None)
 
+# %% ../../nbs/08c_converters.ipynb #a697a392
 def to_tflite(model: nn.Module, # a classifier, float or quantized
               path: Path, # ends in .tflite
               # float32 [N, 3, H, W] in [0, 1]: LiteRT quantizes a float model itself, calibrated on these
@@ -135,13 +142,14 @@ def to_tflite(model: nn.Module, # a classifier, float or quantized
 
 WRITERS[".tflite"] = to_tflite
 
+# %% ../../nbs/08c_converters.ipynb #7bd6fc3e
 class TfliteSize(MeasuredSize):
     "The cost model of .tflite: a byte for every weight, whatever its bits"
     write, suffix, bits, float_bytes = to_tflite, ".tflite", (8,), 4
 
 FORMATS["tflite"] = TfliteSize
 
-# %% ../../nbs/08c_converters.ipynb #355c3f21
+# %% ../../nbs/08c_converters.ipynb #f85aefac
 class LegacyGrid(nn.Module):
     "An activation quantizer in operators that PyTorch Mobile has"
     def __init__(self, grid: QuantDequant):
@@ -151,6 +159,7 @@ class LegacyGrid(nn.Module):
         if self.limits: x = x.clamp(*self.limits)
         return torch.quantize_per_tensor(x, self.scale, self.zero, torch.quint8).dequantize()
 
+# %% ../../nbs/08c_converters.ipynb #8510850b
 class LegacyLayer(nn.Module):
     "Integer weights, made float when they are used"
     def __init__(self, layer: IntegerLayer):
@@ -161,6 +170,7 @@ class LegacyLayer(nn.Module):
         weight = self.weight.float()*self.scale.view(-1, *[1]*(self.weight.ndim - 1))
         return F.conv2d(x, weight, self.bias, *self.conv) if self.conv else F.linear(x, weight, self.bias)
 
+# %% ../../nbs/08c_converters.ipynb #11c287b5
 def to_ptl(model: nn.Module, # a classifier, float or quantized
            path: Path, # ends in .ptl
           ) -> None:

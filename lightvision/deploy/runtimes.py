@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-# %% ../../nbs/08_runtimes.ipynb #d4e66ac4
+# %% ../../nbs/08_runtimes.ipynb #80d27d4c
 class ArtifactError(ValueError):
     "Something about an Artifact or its runtime that the user can mend; the message is one line that says how"
 
+# %% ../../nbs/08_runtimes.ipynb #7ee62ef0
 def as_input(images, # uint8 [N, 3, H, W] as decoded, or float32 in [0, 1]
             ) -> np.ndarray: # float32 [N, 3, H, W] in [0, 1]
     "Images as an Artifact takes them."
@@ -89,7 +90,7 @@ def open_tflite(path: str, # the Artifact
         return _to_reals(interpreter.get_tensor(logits["index"]), logits)
     return Opened(run, int(image["shape"][0]), _size(image["shape"]))
 
-# %% ../../nbs/08_runtimes.ipynb #7086e91a
+# %% ../../nbs/08_runtimes.ipynb #0ce78194
 def open_pte(path: str, # the Artifact
              threads: int, # of the runtime, 1 or more
             ) -> Opened:
@@ -106,6 +107,7 @@ def open_pte(path: str, # the Artifact
     shape = method.metadata.input_tensor_meta(0).sizes()
     return Opened(run, int(shape[0]), _size(shape))
 
+# %% ../../nbs/08_runtimes.ipynb #237441fb
 def open_ptl(path: str, # the Artifact
              threads: int, # of the runtime, 1 or more
             ) -> Opened:
@@ -121,7 +123,7 @@ def open_ptl(path: str, # the Artifact
             if before != threads: torch.set_num_threads(before)
     return Opened(run)
 
-# %% ../../nbs/08_runtimes.ipynb #98a281df
+# %% ../../nbs/08_runtimes.ipynb #e7306155
 @dataclass(frozen=True)
 class Runtime:
     "What opens Artifacts of one kind."
@@ -139,6 +141,7 @@ RUNTIMES = {".onnx": Runtime("onnxruntime", "onnxruntime", "onnxruntime", open_o
             ".pte": Runtime("ExecuTorch", "executorch.runtime", "executorch", open_pte),
             ".ptl": Runtime("PyTorch Mobile", "torch.jit.mobile", "torch", open_ptl)}
 
+# %% ../../nbs/08_runtimes.ipynb #11455558
 def runtime_of(path, # an Artifact; its suffix decides
               ) -> Runtime:
     "The runtime for a file; it is imported here, so that its absence is one clear error."
@@ -151,10 +154,12 @@ def runtime_of(path, # an Artifact; its suffix decides
                             f"pip install {runtime.package}") from None
     return runtime
 
+# %% ../../nbs/08_runtimes.ipynb #9370beee
 def all_threads() -> int:
     "How many threads this process may run at a time."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+# %% ../../nbs/08_runtimes.ipynb #6686f505
 def open_artifact(path, # .onnx, .tflite, .pte or .ptl
                   threads: int = 1, # the default, since a device has other things to do; None: all there are
                  ) -> Opened:
@@ -168,6 +173,7 @@ def open_artifact(path, # .onnx, .tflite, .pte or .ptl
         reason = (str(e).strip() or type(e).__name__).splitlines()[0][:160]
         raise ArtifactError(f"{runtime.name} cannot open {path} ({reason}): export it again") from None
 
+# %% ../../nbs/08_runtimes.ipynb #ec302ccf
 def run_artifact(path, # .onnx, .tflite, .pte or .ptl
                  images, # uint8 [N, 3, H, W], or float32 in [0, 1]
                  threads: int = 1, # see `open_artifact`
@@ -224,9 +230,9 @@ def _answer(request, state):
 
 def serve():
     "Answer requests from the standard input until it ends."
-    run_logits, state = os.fdopen(os.dup(1), "w"), {}
-    os.dup2(2, 1) # what a runtime prints must not mix with the run_logits
+    answers, state = os.fdopen(os.dup(1), "w"), {}
+    os.dup2(2, 1) # what a runtime prints must not mix with the answers
     for line in sys.stdin:
         try: answer = _answer(json.loads(line), state)
         except ArtifactError as e: answer = dict(error=str(e))
-        print(json.dumps(answer), file=run_logits, flush=True)
+        print(json.dumps(answer), file=answers, flush=True)

@@ -95,7 +95,7 @@ def torchvision_transform(
     # on PIL images: the crop makes large photos small before anything else
     return v2.Compose([*vary, to_tensor, to_unit])
 
-# %% ../../nbs/09c_input_pipeline.ipynb #d669ff8d
+# %% ../../nbs/09c_input_pipeline.ipynb #fccc5e61
 def resident(task: Task, # its train split is read
              batch_size: int, # images in a batch
              device: torch.device, # where batches are needed
@@ -104,6 +104,7 @@ def resident(task: Task, # its train split is read
     x, y = next(batches(task, "train", batch_size, device))
     while True: yield x, y
 
+# %% ../../nbs/09c_input_pipeline.ipynb #9d7ae7dd
 def ours(task: Task, # its train split is read
          batch_size: int, # images in a batch
          device: torch.device, # where batches are needed

@@ -16,7 +16,7 @@ from scipy import stats
 
 from ..core import LightVisionError
 
-# %% ../../nbs/07c_images.ipynb #fbec01fd
+# %% ../../nbs/07c_images.ipynb #c6e9a92d
 def correct_items(runs: list, # of Runs, as `load_predictions` returns them: names, labels, probabilities
            ) -> np.ndarray: # bool [Runs, items]: right or wrong
     "Which items each Run gets right; refuses Runs that were tested on different items"
@@ -26,6 +26,7 @@ def correct_items(runs: list, # of Runs, as `load_predictions` returns them: nam
                                    "and split")
     return np.stack([np.asarray(r["probabilities"]).argmax(1) == np.asarray(r["labels"]) for r in runs])
 
+# %% ../../nbs/07c_images.ipynb #70a45723
 def mcnemar(a, # bool [..., items]: which items the first network gets right
             b, # bool [..., items]: the same of the second
            ) -> np.ndarray: # float [...]: two-sided p-values
@@ -34,7 +35,7 @@ def mcnemar(a, # bool [..., items]: which items the first network gets right
     only_a, only_b = (a & ~b).sum(-1), (b & ~a).sum(-1)
     return np.minimum(1, 2*stats.binom.cdf(np.minimum(only_a, only_b), only_a + only_b, 0.5))
 
-# %% ../../nbs/07c_images.ipynb #18a70ccd
+# %% ../../nbs/07c_images.ipynb #fe8dfb19
 def _quantiles(samples, confidence):
     return tuple(np.quantile(samples, [(1 - confidence)/2, (1 + confidence)/2], axis=-1))
 
@@ -53,6 +54,7 @@ def hierarchical_bootstrap(d, # float [..., seeds, items]: A right minus B right
         means.append(np.einsum("...sr,rs->...r", d @ columns.T, rows))
     return _quantiles(np.concatenate(means, -1), confidence)
 
+# %% ../../nbs/07c_images.ipynb #df6484ac
 def two_way(d, # float [..., seeds, items]: A right minus B right
             confidence: float = 0.95, # the coverage that is promised
            ) -> tuple: # low, high: float [...]
@@ -88,7 +90,7 @@ def seeds_and_items(a: list, # predictions of one recipe, a Run a seed: see `ans
     return dict(seeds=len(a), items=d.shape[1], difference=100*float(d.mean()), low=100*float(low),
                 high=100*float(high), method=method)
 
-# %% ../../nbs/07c_images.ipynb #87098dcd
+# %% ../../nbs/07c_images.ipynb #64cefb91
 def score_table(records: pd.DataFrame, # of one architecture and recipe, every seed on every task
                 metric: str = "test_accuracy", # a column of the Records
                ) -> pd.DataFrame: # rows: seeds, columns: tasks
@@ -105,6 +107,7 @@ def score_table(records: pd.DataFrame, # of one architecture and recipe, every s
                                "task out")
     return table
 
+# %% ../../nbs/07c_images.ipynb #aeae51cf
 def interquartile_mean(scores, # float [..., seeds, tasks]
                       ) -> np.ndarray: # float [...]
     "Mean of the middle half of all scores"
@@ -113,12 +116,14 @@ def interquartile_mean(scores, # float [..., seeds, tasks]
     cut = flat.shape[-1]//4
     return flat[..., cut:flat.shape[-1] - cut].mean(-1)
 
+# %% ../../nbs/07c_images.ipynb #10e03a1a
 def performance_profile(scores, # float [..., seeds, tasks]
                         thresholds, # float [k]
                        ) -> np.ndarray: # float [..., k], shares
     "Share of the scores above each threshold"
     return (np.asarray(scores, float)[..., None] > np.asarray(thresholds)).mean((-3, -2))
 
+# %% ../../nbs/07c_images.ipynb #db327b10
 def probability_of_improvement(a, # float [..., seeds, tasks]
                                b, # float [..., seeds, tasks]; other seeds are fine
                               ) -> np.ndarray: # float [...]

@@ -40,7 +40,7 @@ def pair_seeds(a: pd.DataFrame, # Records of one task, architecture and recipe: 
     a, b = (side.set_index("seed")[metric] for side in (a, b))
     return (100*(a - b)).dropna().sort_index()
 
-# %% ../../nbs/07a_seeds.ipynb #bd2bfd33
+# %% ../../nbs/07a_seeds.ipynb #2aad8824
 FEW = 40 # seeds below which BCa covers too little: see the simulation below
 
 def no_spread(d: np.ndarray, # float [..., n]
@@ -48,6 +48,7 @@ def no_spread(d: np.ndarray, # float [..., n]
     "Whether differences are all the same, up to rounding"
     return np.ptp(d, axis=-1) <= 1e-9*np.abs(d).max(-1)
 
+# %% ../../nbs/07a_seeds.ipynb #735e8036
 def interval(d, # float [..., n]: differences of n seeds, pp
              confidence: float = 0.95, # the coverage that is promised
              method: str = "auto", # "student", "bca", or "auto": the one that keeps the promise at this n
@@ -92,7 +93,7 @@ def sign_flip(d, # float [..., n]: differences of n seeds
     above = (sums >= observed - rounding).mean(-1)
     return above if n > EXACT else (above + (-sums >= observed - rounding).mean(-1))/2
 
-# %% ../../nbs/07a_seeds.ipynb #753b04b5
+# %% ../../nbs/07a_seeds.ipynb #285df6a7
 def smallest_p(n: int, # seeds
                test: str = "sign-flip", # or "t", which knows no limit from two seeds on
                kind: str = "difference", # "match" needs one-sided tests
@@ -101,6 +102,7 @@ def smallest_p(n: int, # seeds
     if n < 1 or (test == "t" and n < 2): return 1.
     return 0. if test == "t" else 2.**-n*(1 if kind == "match" else 2)
 
+# %% ../../nbs/07a_seeds.ipynb #1c457f58
 def seeds_needed(family: int = 1, # claims that are tested together
                  test: str = "sign-flip", # or "t"
                  kind: str = "difference", # or "match"
@@ -109,6 +111,7 @@ def seeds_needed(family: int = 1, # claims that are tested together
     "Seeds from which on every claim of a family can be shown"
     return next(n for n in range(1, 99) if family*smallest_p(n, test, kind) <= alpha)
 
+# %% ../../nbs/07a_seeds.ipynb #8ac21d9f
 def reach(n: int, # seeds
           family: int = 1, # claims that are tested together
           alpha: float = 0.05, # level of the test
