@@ -1,8 +1,9 @@
 """Count what makes a notebook hard to read, and fail where there is more of it than EXCEPTIONS allows.
 
-For every library notebook: exported code that no example follows, cells of more than 40 lines, lines of more than 110 columns
-(code and prose), exported functions and classes with a parameter or a field that says nothing about itself, and cells that
-export more than one public function or class. Called with names of notebooks it lists each place; without, it checks all.
+For every library notebook: exported code that no example follows (a class that grows by `@patch` has one at its end), cells of
+more than 40 lines, lines of more than 110 columns (code and prose), exported functions and classes with a parameter or a field
+that says nothing about itself, and cells that export more than one public function or class. Called with names of notebooks it
+lists each place; without, it checks all.
 """
 import ast
 import io
@@ -42,6 +43,18 @@ def is_patch(node):
     return any(ast.unparse(d).split("(")[0] == "patch" for d in node.decorator_list)
 
 
+def goes_on(found, following):
+    "Whether the next cell only adds methods to the class of this one, so that its example is this one's as well."
+    here = {n.name for n in found if isinstance(n, ast.ClassDef)} | {patched(n) for n in found if is_patch(n)}
+    more = definitions(following)
+    return bool(more) and all(is_patch(n) and patched(n) in here for n in more)
+
+
+def patched(node):
+    "The class that a method is added to."
+    return ast.unparse(node.args.args[0].annotation)
+
+
 def comments(text):
     "Lines that hold a comment, and those below a line that is nothing but a comment."
     found = [t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT]
@@ -77,9 +90,10 @@ def findings(path):
         if not exported(text): continue
         found = definitions(text)
         public = [n for n in found if not n.name.startswith("_")]
-        grown = {ast.unparse(n.args.args[0].annotation) for n in public if is_patch(n)}
+        grown = {patched(n) for n in public if is_patch(n)}
         if len(grown) + sum(not is_patch(n) for n in public) > 1: yield "several exports", i, ", ".join(n.name for n in public)
-        if public and (k + 1 == len(code) or exported(code[k + 1][1])): yield "no example", i, public[0].name
+        following = code[k + 1][1] if k + 1 < len(code) else "#| export"
+        if public and exported(following) and not goes_on(found, following): yield "no example", i, public[0].name
         noted = comments(text)
         for name in (name for n in public for name in undocumented(n, noted)): yield "no docment", i, name
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from fastcore.basics import patch
 from ..core import LightVisionError
 from ..data.task import Task
 from ..stats.intervals import median_interval, ratio_interval
@@ -48,40 +49,46 @@ class Contestant:
             self.close()
             raise
 
-    def ask(self, **request) -> dict:
-        "One request to the process, and its answer."
-        try:
-            print(json.dumps(request), file=self.process.stdin, flush=True)
-            line = self.process.stdout.readline()
-        except BrokenPipeError: line = ""
-        if not line:
-            raise LightVisionError(f"the runtime of {self.path} died{self._last_words()}: export the file "
-                                   "again, or leave it out")
-        answer = json.loads(line)
-        if "error" in answer: raise LightVisionError(answer["error"])
-        return answer
-
-    def _last_words(self):
-        self.log.seek(0)
-        said = self.log.read().decode(errors="replace").strip().splitlines()
-        return f" ({said[-1][:160]})" if said else ""
-
-    def block(self, calls: int) -> np.ndarray: # milliseconds of each call
-        "Time a block of calls."
-        return np.array(self.ask(calls=calls)["ms"])
-
-    def close(self):
-        "End the process."
-        self.process.kill()
-        self.process.wait()
-        # a request that a dead process did not take
-        with suppress(BrokenPipeError): self.process.stdin.close()
-        self.process.stdout.close(); self.log.close()
-
     def __enter__(self): return self
     def __exit__(self, *error): self.close()
 
-# %% ../../nbs/09b_latency.ipynb #209be18b
+# %% ../../nbs/09b_latency.ipynb #0cd33f1a
+@patch
+def _last_words(self: Contestant):
+    self.log.seek(0)
+    said = self.log.read().decode(errors="replace").strip().splitlines()
+    return f" ({said[-1][:160]})" if said else ""
+
+@patch
+def close(self: Contestant):
+    "End the process."
+    self.process.kill()
+    self.process.wait()
+    # a request that a dead process did not take
+    with suppress(BrokenPipeError): self.process.stdin.close()
+    self.process.stdout.close(); self.log.close()
+
+# %% ../../nbs/09b_latency.ipynb #08ba7d23
+@patch
+def ask(self: Contestant, **request) -> dict:
+    "One request to the process, and its answer."
+    try:
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+    except BrokenPipeError: line = ""
+    if not line:
+        raise LightVisionError(f"the runtime of {self.path} died{self._last_words()}: export the file "
+                               "again, or leave it out")
+    answer = json.loads(line)
+    if "error" in answer: raise LightVisionError(answer["error"])
+    return answer
+
+@patch
+def block(self: Contestant, calls: int) -> np.ndarray: # milliseconds of each call
+    "Time a block of calls."
+    return np.array(self.ask(calls=calls)["ms"])
+
+# %% ../../nbs/09b_latency.ipynb #5caa2796
 def warm_up(contestant, # see `Contestant`
             seconds: float = 0.5, # for caches, clock and the runtime's own first-call work
            ) -> float: # milliseconds of a call, roughly
@@ -90,6 +97,7 @@ def warm_up(contestant, # see `Contestant`
     while time.perf_counter() < end: ms = contestant.block(min(500, max(3, int(50/np.median(ms)))))
     return float(np.median(ms))
 
+# %% ../../nbs/09b_latency.ipynb #c44d2fc7
 def take_turns(contestants: dict, # name -> `Contestant`, or whatever has its `block`
                rounds: int = 30, # blocks of each; fewer than 10 make the intervals unreliable
                block_ms: float = 50., # long against a timer's tick, short against a machine's moods
@@ -133,7 +141,7 @@ def speedup(turns: pd.DataFrame, # from `take_turns`, or `table.attrs["turns"]`
         if name not in by: raise LightVisionError(f"{name!r} was not measured; there are {', '.join(by)}")
     return dict(zip(("ratio", "low", "high"), ratio_interval(by[slow], by[fast])))
 
-# %% ../../nbs/09b_latency.ipynb #d629eb0a
+# %% ../../nbs/09b_latency.ipynb #38accc02
 # an assumption, not a measurement: a core under load and its fraction of a desktop processor's package; a
 # Raspberry Pi 4 takes some 3 to 6 W in all
 WATTS = 10.
@@ -154,6 +162,7 @@ def rapl_meter(root="/sys/class/powercap", # where Linux shows it
         return sum(s[2] for s in state.values())/1e6
     return joules if state else None
 
+# %% ../../nbs/09b_latency.ipynb #316f4207
 def energy(blocks: pd.DataFrame, # the rows of one contestant from `take_turns`
            measured: bool, # whether a meter was read
            watts: float = WATTS, # for the estimate
@@ -181,7 +190,22 @@ def contestant_names(paths, # files
     return {name if len(resolved) == 1 else f"{name}, {t} thread{'s'*(t > 1)}": (p, t)
             for p, name in short.items() for t in resolved}
 
-# %% ../../nbs/09b_latency.ipynb #f0f9c00b
+# %% ../../nbs/09b_latency.ipynb #34e45e1d
+def _latency_rows(stands, turns, batch, watts, measured, seen):
+    "A row of latency.csv for each contestant"
+    rows = []
+    for name, c in stands.items():
+        blocks, facts = turns[turns["contestant"] == name], c.facts
+        rows.append(dict(artifact=c.path.name, contestant=name, runtime=facts["runtime"],
+                         version=facts["version"], threads=facts["threads"], batch=batch,
+                         height=facts["size"][0], width=facts["size"][1], bytes=c.path.stat().st_size,
+                         **summary(blocks, batch),
+                         peak_memory_mb=facts["peak_bytes"]/1e6 if facts["peak_bytes"] is not None
+                         else math.nan,
+                         **energy(blocks, measured, watts, batch), **seen, **machine()))
+    return rows
+
+# %% ../../nbs/09b_latency.ipynb #28ad9615
 def bench_latency(
     paths: list, # Artifacts: .onnx, .tflite, .pte, .ptl
     threads: tuple = (1, None), # each Artifact with each of these; None: all there are
@@ -212,20 +236,10 @@ def bench_latency(
                   for name, (path, t) in names.items()}
         with watch_machine(lambda: [c.process.pid for c in stands.values()]) as seen:
             turns = take_turns(stands, rounds, block_ms, energy=meter or (lambda: 0.))
-    rows = []
-    for name, c in stands.items():
-        blocks, facts = turns[turns["contestant"] == name], c.facts
-        rows.append(dict(artifact=c.path.name, contestant=name, runtime=facts["runtime"],
-                         version=facts["version"], threads=facts["threads"], batch=batch,
-                         height=facts["size"][0], width=facts["size"][1], bytes=c.path.stat().st_size,
-                         **summary(blocks, batch),
-                         peak_memory_mb=facts["peak_bytes"]/1e6 if facts["peak_bytes"] is not None
-                         else math.nan,
-                         **energy(blocks, meter is not None, watts, batch), **seen, **machine()))
     if not seen["quiet"]:
         print(f"other programs took {seen['others']:.2f} of {os.cpu_count()} cores meanwhile: these rows are "
               "marked quiet = False; do not quote them")
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(_latency_rows(stands, turns, batch, watts, meter is not None, seen))
     table.attrs["turns"] = turns.drop(columns="all").to_dict("list")
     return table
 

@@ -20,7 +20,7 @@ from ..core import LightVisionError, suggest
 from .seeds import (FEW, TESTS, detectable, holm, interval, p_value, pair_seeds,
                                      seeds_needed, smallest_p, tost)
 
-# %% ../../nbs/07b_claims.ipynb #539a7f53
+# %% ../../nbs/07b_claims.ipynb #8fd0c896
 KINDS = {"difference": "beats", "match": "matches"}
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Claim:
     task: str = "" # of this task only; empty: every task
     arch: str = "" # of this architecture only; empty: every architecture
 
+# %% ../../nbs/07b_claims.ipynb #1bf7695b
 def read_claim(values, # a mapping, as in YAML, or a `Claim`
                where: str = "claim", # how to name the place in an error
               ) -> Claim:
@@ -64,7 +65,7 @@ def read_claim(values, # a mapping, as in YAML, or a `Claim`
     return Claim(**{**asdict(claim), "claim": claim.claim or f"{claim.a} {KINDS[claim.kind]} {claim.b}",
                     "test": claim.test or ("t" if claim.kind == "match" else "sign-flip")})
 
-# %% ../../nbs/07b_claims.ipynb #0046a31a
+# %% ../../nbs/07b_claims.ipynb #3b9659dc
 def run_table(runs, # DataFrame, or objects with the fields task, arch, recipe and seed, such as Runs
              ) -> pd.DataFrame: # the four columns
     "Task, architecture, recipe and seed of each Run"
@@ -72,6 +73,7 @@ def run_table(runs, # DataFrame, or objects with the fields task, arch, recipe a
     if isinstance(runs, pd.DataFrame): return runs.reindex(columns=columns)
     return pd.DataFrame([[getattr(r, c) for c in columns] for r in runs], columns=columns)
 
+# %% ../../nbs/07b_claims.ipynb #7aef1a4f
 def _side(text, arch=""):
     "Architecture and recipe of one side; a slash in a recipe's brackets does not separate them"
     named = re.match(r"([^/(\[]+)/(.+)", text)
@@ -86,6 +88,7 @@ def _rows_of(claim, runs):
                          for task, arch in product(tasks, archs))
     return [(task, a, b) for task, a, b in rows if a != b and (task, *a) in there and (task, *b) in there]
 
+# %% ../../nbs/07b_claims.ipynb #b5d383d1
 def check_family(family, # list of mappings, as in the plan's YAML, or of `Claim`
                  # the plan's Runs or a table of them: each claim must have something to compare; None: only
                  # the form is checked
@@ -112,7 +115,7 @@ def check_family(family, # list of mappings, as in the plan's YAML, or of `Claim
                                f"(architectures: {', '.join(archs)})")
     return claims
 
-# %% ../../nbs/07b_claims.ipynb #0cb36a21
+# %% ../../nbs/07b_claims.ipynb #a2d7cb3a
 def _verdict(row, best, family, alpha):
     "What the declared test says; `best` is the smallest adjusted p that the seeds of this family allow"
     if not row["seeds"]: return "not measured: no seed has both sides"
@@ -125,6 +128,7 @@ def _verdict(row, best, family, alpha):
     return (f"holds: {row['difference']:.2f} pp better" if row["difference"] > 0
             else f"the opposite holds: {-row['difference']:.2f} pp worse")
 
+# %% ../../nbs/07b_claims.ipynb #7cae7077
 def compare(records: pd.DataFrame, # of one study: columns task, arch, recipe, seed and the claims' metrics
             family: list, # as declared in the plan
             # the plan's Runs, so that unfinished ones stay in the family; None: the Records are all there is
@@ -159,7 +163,7 @@ def compare(records: pd.DataFrame, # of one study: columns task, arch, recipe, s
              "interval sd p p_holm detectable verdict")
     return pd.DataFrame(rows)[order.split()]
 
-# %% ../../nbs/07b_claims.ipynb #aabd4989
+# %% ../../nbs/07b_claims.ipynb #1578fe30
 def _task_of(row): return row.task + (" (synthetic)" if row.synthetic else "")
 
 def readable_claims(table: pd.DataFrame, # as `compare` returns it
@@ -177,6 +181,7 @@ def readable_claims(table: pd.DataFrame, # as `compare` returns it
         "detectable, pp": ["none" if v == np.inf else pp(v, ".2f") for v in table.detectable],
         "verdict": table.verdict})
 
+# %% ../../nbs/07b_claims.ipynb #03bb8e95
 def plot_forest(table: pd.DataFrame, # as `compare` returns it
                 alpha: float = 0.05, # level of the family, as given to `compare`
                ): # the figure

@@ -20,7 +20,7 @@ from .pareto import MARKERS, Candidates, mean_and_interval
 from .records import load_predictions
 from .report import PALETTE, class_names
 
-# %% ../../nbs/11e_breakdown.ipynb #ec084261
+# %% ../../nbs/11e_breakdown.ipynb #228b56b9
 CONTROLS = ("fp32", "finetune", "scratch_small")
 
 def against_controls(choice: Candidates,  # see `candidates`
@@ -37,6 +37,7 @@ def against_controls(choice: Candidates,  # see `candidates`
                              each=tuple(100*difference.mean(1))))
     return pd.DataFrame(rows, columns=["arch", "recipe", "control", "difference", "low", "high", "each"])
 
+# %% ../../nbs/11e_breakdown.ipynb #e7926df9
 def _forest(ax, rows, labels):
     "Differences with intervals and single seeds: filled where the interval leaves 0 out."
     for y, r in enumerate(rows.itertuples()):
@@ -64,7 +65,7 @@ def plot_controls(table: pd.DataFrame,  # as `against_controls` returns it, of o
                  "below (|)", fontsize=10, x=.01, ha="left")
     return fig
 
-# %% ../../nbs/11e_breakdown.ipynb #78ffad84
+# %% ../../nbs/11e_breakdown.ipynb #c9be9117
 def per_class_change(before: list,  # predictions as `load_predictions` returns them, one a seed
                      after: list,  # of another recipe, with the same seeds in the same order
                      ) -> pd.DataFrame:  # a row a class: items, recall before, difference, low, high, each
@@ -83,6 +84,7 @@ def per_class_change(before: list,  # predictions as `load_predictions` returns 
                      "each": tuple(100*change.mean(1))})
     return pd.DataFrame(rows)
 
+# %% ../../nbs/11e_breakdown.ipynb #e093b1a4
 def class_changes(choice: Candidates,  # see `candidates`
                   pool,  # the folder of the Runs' folders
                   names,  # of candidates
@@ -97,6 +99,7 @@ def class_changes(choice: Candidates,  # see `candidates`
         changes.setdefault(arch, {})[recipe] = per_class_change(read(arch, against), read(arch, recipe))
     return changes
 
+# %% ../../nbs/11e_breakdown.ipynb #a5eee091
 def plot_classes(changes: dict,  # name of a recipe: as `per_class_change` returns it
                  title: str = "",  # such as the task and the architecture
                  ):  # the figure
@@ -111,7 +114,7 @@ def plot_classes(changes: dict,  # name of a recipe: as `per_class_change` retur
                  "below (|)", fontsize=10, x=.01, ha="left")
     return fig
 
-# %% ../../nbs/11e_breakdown.ipynb #d33bc931
+# %% ../../nbs/11e_breakdown.ipynb #6019c381
 def loss_by_task(records: pd.DataFrame,  # of several tasks
                  against: str = "fp32",  # the recipe that the others are subtracted from
                  ) -> pd.DataFrame:  # a row a recipe: name, the tasks, mean, low, high, range (pp)
@@ -130,6 +133,7 @@ def loss_by_task(records: pd.DataFrame,  # of several tasks
                          "range": np.ptp(d.mean())})
     return pd.DataFrame(rows, columns=["name", "seeds", *tasks, "mean", "low", "high", "range"])
 
+# %% ../../nbs/11e_breakdown.ipynb #ca8c3a57
 def plot_tasks(table: pd.DataFrame,  # as `loss_by_task` returns it
                ):  # the figure
     "The change on each task; where the marks of a row lie apart, it depends on the data"
