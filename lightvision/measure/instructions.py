@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['A72', 'CPUS', 'DATA', 'QEMU', 'SYSTEM', 'PLATFORMS', 'IMPORTS', 'GUEST', 'cpuinfo', 'fetch_packages', 'unpack_wheel',
-           'fetch_wheels', 'emulator_folder', 'prepare_emulator', 'emulate', 'run_emulated', 'calls_cost',
+           'fetch_wheels', 'emulator_folder', 'emulate', 'prepare_emulator', 'run_emulated', 'calls_cost',
            'count_instructions', 'bench_instructions', 'plot_instructions']
 
 # %% ../../nbs/09d_instructions.ipynb #b4a542cb
@@ -40,7 +40,7 @@ def cpuinfo(cpu: str) -> str: # a key of `CPUS`
 # what the package brings: the plugin's source, and what to run on the processor
 DATA = package_folder()/"emulator"
 
-# %% ../../nbs/09d_instructions.ipynb #a82b9d85
+# %% ../../nbs/09d_instructions.ipynb #d9ea7631
 QEMU = ("qemu-user libcapstone4 libnuma1 liburing2 libglib2.0-0 libpcre2-8-0 libgnutls30 libp11-kit0 "
         "libidn2-0 libunistring2 libtasn1-6 libnettle8 libhogweed6 "
         "libgmp10 libffi8 zlib1g").split() # for this machine: QEMU, and what it loads
@@ -63,6 +63,7 @@ def _call(command, what, **kwargs):
         raise LightVisionError(f"{what} failed ({said[0][:200]}): check the network and the machine's "
                                "package sources, then try again") from None
 
+# %% ../../nbs/09d_instructions.ipynb #69460435
 def fetch_packages(folder: Path, # gets root/ (the emulated system) and host/ (QEMU)
                   ):
     "Download Debian packages with a private configuration of apt, and unpack them."
@@ -86,7 +87,7 @@ def fetch_packages(folder: Path, # gets root/ (the emulated system) and host/ (Q
         if program.name != "qemu-aarch64": program.unlink() # QEMU knows thirty more processors
     shutil.rmtree(apt)
 
-# %% ../../nbs/09d_instructions.ipynb #5fab7f78
+# %% ../../nbs/09d_instructions.ipynb #8565a07f
 def unpack_wheel(wheel: Path, # a .whl file
                  folder: Path, # where its files go
                 ):
@@ -99,6 +100,7 @@ def unpack_wheel(wheel: Path, # a .whl file
                                        "it again")
         z.extractall(folder)
 
+# %% ../../nbs/09d_instructions.ipynb #79d7769a
 def fetch_wheels(folder: Path): # gets site/
     "Download the runtimes for ARM, check them against their hashes, and unpack them."
     env = {k: v for k, v in os.environ.items() if k != "PIP_CONSTRAINT"} # which would want hashes of its own
@@ -109,38 +111,13 @@ def fetch_wheels(folder: Path): # gets site/
     for wheel in sorted((folder/"wheels").glob("*.whl")): unpack_wheel(wheel, folder/"site")
     shutil.rmtree(folder/"wheels")
 
-# %% ../../nbs/09d_instructions.ipynb #ce2fac43
+# %% ../../nbs/09d_instructions.ipynb #909bb17f
 def emulator_folder() -> Path:
     "Where the emulated system of this version lies, once it is prepared."
     parts = [(DATA/name).read_text() for name in ("insncount.c", "wheels.txt")]
     return cache_folder()/"emulator"/hash_of(*QEMU, *SYSTEM, *PLATFORMS, *parts, *map(cpuinfo, CPUS))
 
-IMPORTS = ("import ast, dataclasses, gc, importlib.metadata, json, pathlib, numpy, onnxruntime, "
-           "ai_edge_litert.interpreter, argparse, hashlib, random, platform")
-
-def prepare_emulator() -> Path: # the folder
-    "Fetch and build the emulated system, unless it is there: a minute, 300 MB of cache, Debian 12, no root"
-    folder = emulator_folder()
-    writable(folder.parent)
-    with FileLock(f"{folder}.lock"):
-        if folder.exists(): return folder
-        with building(folder) as part:
-            fetch_packages(part)
-            fetch_wheels(part)
-            _call(["gcc", "-O2", "-shared", "-fPIC", "-o", part/"insncount.so", DATA/"insncount.c"],
-                  "building the plugin")
-            for cpu in CPUS: # one system for each processor; they differ in what they say of it
-                (part/cpu/"proc").mkdir(parents=True)
-                (part/cpu/"proc"/"cpuinfo").write_text(cpuinfo(cpu))
-                (part/cpu/"site").symlink_to(Path("..")/"site")
-                for entry in (part/"root").iterdir():
-                    (part/cpu/entry.name).symlink_to(Path("..")/"root"/entry.name)
-            for compiling in (True, False):
-                for cpu in CPUS:
-                    _emulate(part, cpu, ["-c", f"{IMPORTS}\nprint(numpy.__version__)"], compiling=compiling)
-    return folder
-
-# %% ../../nbs/09d_instructions.ipynb #dde826dc
+# %% ../../nbs/09d_instructions.ipynb #c5245161
 def _emulate(folder, cpu, arguments, marks=None, cwd=None, timeout=600., compiling=False):
     "Python's output on an emulated processor; `compiling`: with real names, so that bytecode is cached"
     python = folder/"root"/"usr"/"bin"/"python3.11"
@@ -167,6 +144,7 @@ def _emulate(folder, cpu, arguments, marks=None, cwd=None, timeout=600., compili
         raise LightVisionError(f"the program failed on the emulated {cpu} ({said[-1][:200]})")
     return p.stdout
 
+# %% ../../nbs/09d_instructions.ipynb #659c83b7
 def emulate(arguments: list, # what to call Python with: a script and its arguments, or "-c" and a program
             cpu: str = "cortex-a72", # a key of `CPUS`
             # a file that gets the number of instructions executed at each `os.sched_yield()`; time then
@@ -185,7 +163,33 @@ def emulate(arguments: list, # what to call Python with: a script and its argume
                                "Debian 12)")
     return _emulate(folder, cpu, arguments, marks, cwd, timeout)
 
-# %% ../../nbs/09d_instructions.ipynb #edfe1326
+# %% ../../nbs/09d_instructions.ipynb #2164391a
+IMPORTS = ("import ast, dataclasses, gc, importlib.metadata, json, pathlib, numpy, onnxruntime, "
+           "ai_edge_litert.interpreter, argparse, hashlib, random, platform")
+
+def prepare_emulator() -> Path: # the folder
+    "Fetch and build the emulated system, unless it is there: a minute, 300 MB of cache, Debian 12, no root"
+    folder = emulator_folder()
+    writable(folder.parent)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists(): return folder
+        with building(folder) as part:
+            fetch_packages(part)
+            fetch_wheels(part)
+            _call(["gcc", "-O2", "-shared", "-fPIC", "-o", part/"insncount.so", DATA/"insncount.c"],
+                  "building the plugin")
+            for cpu in CPUS: # one system for each processor; they differ in what they say of it
+                (part/cpu/"proc").mkdir(parents=True)
+                (part/cpu/"proc"/"cpuinfo").write_text(cpuinfo(cpu))
+                (part/cpu/"site").symlink_to(Path("..")/"site")
+                for entry in (part/"root").iterdir():
+                    (part/cpu/entry.name).symlink_to(Path("..")/"root"/entry.name)
+            for compiling in (True, False):
+                for cpu in CPUS:
+                    _emulate(part, cpu, ["-c", f"{IMPORTS}\nprint(numpy.__version__)"], compiling=compiling)
+    return folder
+
+# %% ../../nbs/09d_instructions.ipynb #8e7ddbcc
 GUEST = """
 import gc
 path, size, images, warm, calls = json.loads(sys.argv[1])
@@ -218,6 +222,7 @@ def _guest(path, cpu, size=None, images=None, warm=0, calls=0):
         return answer, [int(line) for line in marks.read_text().splitlines()
                         if line.isdigit()] if calls else []
 
+# %% ../../nbs/09d_instructions.ipynb #ece42712
 def run_emulated(path, # .onnx or .tflite
                  images, # uint8 [N, 3, H, W], or float32 in [0, 1]
                  cpu: str = "cortex-a72", # a key of `CPUS`
@@ -225,12 +230,14 @@ def run_emulated(path, # .onnx or .tflite
     "The logits that an Artifact gives on an emulated ARM processor."
     return np.array(_guest(path, cpu, images=images)[0], np.float32)
 
+# %% ../../nbs/09d_instructions.ipynb #402963f2
 def calls_cost(marks: list, # counts at two marks in a row, then at the begin and the end of each call
               ) -> list: # instructions of each call
     "What lies between marks, less the cost of marking."
     empty = marks[1] - marks[0]
     return [end - begin - empty for begin, end in zip(marks[2::2], marks[3::2])]
 
+# %% ../../nbs/09d_instructions.ipynb #179005cc
 def count_instructions(path, # .onnx or .tflite
                        cpu: str = "cortex-a72", # a key of `CPUS`
                        size: tuple = None, # (H, W) in pixels, where the file does not tell
@@ -253,7 +260,7 @@ def count_instructions(path, # .onnx or .tflite
                 instructions=int(np.median(found)), least=int(np.min(found)), most=int(np.max(found)),
                 calls=calls, runs=runs, runs_identical=all(f == found[0] for f in found))
 
-# %% ../../nbs/09d_instructions.ipynb #bb03ff2a
+# %% ../../nbs/09d_instructions.ipynb #738e3ae0
 def bench_instructions(paths: list, # .onnx and .tflite files
                        cpus: tuple = tuple(CPUS), # keys of `CPUS`
                        size: tuple = None, # (H, W) in pixels, for files that do not tell
@@ -267,6 +274,7 @@ def bench_instructions(paths: list, # .onnx and .tflite files
               "quote this count with care")
     return table
 
+# %% ../../nbs/09d_instructions.ipynb #b788e428
 def plot_instructions(table: pd.DataFrame, # from `bench_instructions`
                       title: str = "", # what was counted
                      ) -> plt.Figure:

@@ -102,7 +102,7 @@ def plot_accuracy(records: pd.DataFrame,  # of one task or several
         _finish(ax, f"{metric.replace('_', ' ')}, %", "", f"{task}: mean, 95 % interval, single seeds (o)")
     return fig
 
-# %% ../../nbs/11c_report.ipynb #5d0f7a12
+# %% ../../nbs/11c_report.ipynb #29a3ac12
 def log_axis(ax, # its x axis is changed
              values, # what it shows, above 0
             ):
@@ -112,6 +112,7 @@ def log_axis(ax, # its x axis is changed
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.xaxis.set_minor_formatter("")
     ax.xaxis.set_major_formatter("{x:,g}")
 
+# %% ../../nbs/11c_report.ipynb #4f317568
 def label_points(ax,  # with its scales and limits set
                  x, y,  # coordinates of the points, in the units of the axes
                  texts,  # a name for each
@@ -193,7 +194,7 @@ def plot_curves(histories: dict,  # label -> history of a Run; labels equal up t
         right.legend([first[g] for g in groups], groups, fontsize=8, frameon=False)
     return fig
 
-# %% ../../nbs/11c_report.ipynb #189bd50a
+# %% ../../nbs/11c_report.ipynb #e709c055
 def layer_table(model,  # a classifier, of any recipe
                 ) -> pd.DataFrame:  # one row a convolution or linear layer
     "What became of each layer."
@@ -208,6 +209,7 @@ def layer_table(model,  # a classifier, of any recipe
                      "weights, bytes before": 4 * before.numel(), "weights, bytes": now.numel() * bits // 8})
     return pd.DataFrame(rows)
 
+# %% ../../nbs/11c_report.ipynb #f193b49c
 def plot_layers(table: pd.DataFrame, # of `layer_table`
                 title: str = "", # above the figure
                ): # the figure
@@ -222,7 +224,7 @@ def plot_layers(table: pd.DataFrame, # of `layer_table`
             title or "What each layer lost")
     return fig
 
-# %% ../../nbs/11c_report.ipynb #a92928cb
+# %% ../../nbs/11c_report.ipynb #42c52160
 def class_names(predictions: dict,  # as `load_predictions` returns them
                 ) -> list:  # class names; the index is the label
     "Class names from the items' names, which are <Class>/<file>."
@@ -230,6 +232,7 @@ def class_names(predictions: dict,  # as `load_predictions` returns them
              for name, label in zip(predictions["names"], predictions["labels"])}
     return [names.get(i, str(i)) for i in range(predictions["probabilities"].shape[1])]
 
+# %% ../../nbs/11c_report.ipynb #8ab99a5d
 def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:  # [true class, predicted class] counts
     "Count how often each true class was taken for each class."
     return np.bincount(np.asarray(labels, int) * n_classes + np.asarray(predicted, int),
@@ -329,7 +332,7 @@ def write_report(study_folder,  # the folder that holds records.csv
     executed.replace(page.with_suffix(".ipynb"))
     return page
 
-# %% ../../nbs/11c_report.ipynb #69021f3f
+# %% ../../nbs/11c_report.ipynb #4f6de2b5
 EVIDENCE = ("run.ipynb", "record.json", "history.csv", "predictions.npz")
 MEASURED = ("latency.csv", "devices.csv", "instructions.csv")  # of a study: measured on files, not by Runs
 
@@ -355,6 +358,7 @@ def collect_evidence(study_folder,  # the folder that holds records.csv and the 
                         json.dumps({p.relative_to(to).as_posix(): _sha256(p) for p in files},
                                    indent=1) + "\n")
 
+# %% ../../nbs/11c_report.ipynb #dde89892
 def check_evidence(folder,  # as `collect_evidence` left it
                    ) -> list:  # names of files that are missing, changed or not in the manifest
     "Compare evidence with its manifest."
