@@ -246,7 +246,21 @@ def _stop_on_nan(losses, epoch, first_step, lr):
                                f"at learning rate {lr:.2g}: "
                                f"lower lr (try {lr/10:.0e}) or set clip: 1.0")
 
-# %% ../nbs/02_training.ipynb #cd462001
+# %% ../nbs/02_training.ipynb #4e639604
+@contextmanager
+def _watching(model):
+    "What a network answers, while a loss returns a number only"
+    last = {}
+    watch = model.register_forward_hook(lambda module, args, out: last.update(logits=out.detach()))
+    try: yield last
+    finally: watch.remove()
+
+def _show_step(bar, i, steps, epoch, hits, seen, n):
+    if i % 10 == 9 or i + 1 == steps:
+        bar.set_postfix(epoch=epoch, accuracy=f"{float(sum(hits))/seen:.3f}", refresh=False)
+    bar.update(n)
+
+# %% ../nbs/02_training.ipynb #82b9c122
 def train_epoch(model: torch.nn.Module, # changed in place; on its device, in training mode
                 task: Task, # only its train split is read
                 optimizer: torch.optim.Optimizer, # of `make_optimizer`
@@ -263,11 +277,8 @@ def train_epoch(model: torch.nn.Module, # changed in place; on its device, in tr
     steps = n_steps(len(task.indices("train")), settings.batch_size)
     # reading a number back from a GPU makes it wait
     every, first, losses, hits = 1 if device.type == "cpu" else 20, 0, [], []
-    rng, bf16, last = np.random.default_rng(seed_of(context.seed, epoch,
-                                                    "mixup")), use_bf16(settings, device), {}
-    # the loss returns a number only
-    watch = model.register_forward_hook(lambda module, args, out: last.update(logits=out.detach()))
-    try:
+    rng, bf16 = np.random.default_rng(seed_of(context.seed, epoch, "mixup")), use_bf16(settings, device)
+    with _watching(model) as last:
         for i, (x, y) in enumerate(batches(task, "train", settings.batch_size, device, context.seed, epoch,
                                            settings.augment)):
             x, step, target = x.contiguous(memory_format=layout), (epoch - 1)*steps + i, y
@@ -285,11 +296,7 @@ def train_epoch(model: torch.nn.Module, # changed in place; on its device, in tr
             if settings.clip: torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             optimizer.step()
             if average is not None: update_average(average, model, settings.ema, step)
-            if bar is not None:
-                if i % 10 == 9 or i + 1 == steps:
-                    bar.set_postfix(epoch=epoch, accuracy=f"{float(sum(hits))/seen:.3f}", refresh=False)
-                bar.update(len(y))
-    finally: watch.remove()
+            if bar is not None: _show_step(bar, i, steps, epoch, hits, seen, len(y))
     if first < len(losses): _stop_on_nan(losses[first:], epoch, first + 1, lr)
     return dict(lr=lr, train_loss=float(torch.stack(losses).mean()), train_accuracy=int(sum(hits))/seen,
                 images_per_second=seen/(time.perf_counter() - start))
@@ -364,39 +371,62 @@ def _stopped(rows, settings):
     return bool(settings.patience and values
                 and len(values) - 1 - int(np.argmax(values)) >= settings.patience)
 
-# %% ../nbs/02_training.ipynb #26dc47c9
+# %% ../nbs/02_training.ipynb #810de182
+def _epoch_items(task, settings):
+    "How many images an epoch shows; refuses too few"
+    n, n_val, size = len(task.indices("train")), len(task.indices("val")), settings.batch_size
+    if n < 2 or not n_val:
+        raise LightVisionError(f"{task.name} has {n} training and {n_val} validation items: training needs "
+                               "at least 2 and 1")
+    return n_steps(n, size)*size if n % size == 1 else n
+
+def _place(model, device): return model.to(device, memory_format=memory_format_of(model))
+
+def _restored(state, model, optimizer, average):
+    "History and best network of a checkpoint, whose state goes into the three others"
+    if not state: return [], None
+    model.load_state_dict(state["model"]); optimizer.load_state_dict(state["optimizer"])
+    if average is not None: average.load_state_dict(state["average"])
+    return state["history"], state["best"]
+
+def _judged(row, model, task, device, epoch, steps):
+    "The epoch's row of the history: what training said, and what the validation split says"
+    val = predict(model, task, "val", device)
+    val_loss = float(F.cross_entropy(val.logits, val.labels))
+    if not math.isfinite(val_loss): _stop_on_nan([torch.tensor(math.nan)], epoch, steps, row["lr"])
+    return dict(epoch=epoch, lr=row["lr"], train_loss=row["train_loss"],
+                train_accuracy=row["train_accuracy"], val_loss=val_loss,
+                val_accuracy=evaluate(val)["accuracy"], seconds=None,
+                images_per_second=row["images_per_second"])
+
+def _keep_epoch(path, key, rows, model, optimizer, best, average):
+    "A checkpoint to go on from, and a table for whoever watches"
+    save_checkpoint(path, dict(key=key, history=rows, model=model.state_dict(),
+                               optimizer=optimizer.state_dict(), best=best,
+                               average=None if average is None else average.state_dict()))
+    write_atomic(path.with_name("history.csv"), history_table(rows).to_csv(index=False).encode())
+
+# %% ../nbs/02_training.ipynb #aa58019a
 def fit(model: torch.nn.Module, # the network to train, changed in place
         task: Task, # train and val are read, test is not
         settings: TrainSettings = TrainSettings(), # how to train
         context: Context = None, # seed, device, teacher, checkpoint folder; None: the defaults
         loss=None, # (model, x, y, context) -> number; None: cross-entropy
-        # whatever else determines the result, such as the loss's own settings; another note refuses a
-        # checkpoint
-        note: str = "",
+        note: str = "", # what else determines the result: a checkpoint with another note is refused
        ) -> torch.nn.Module: # the same network, trained, on its device, in evaluation mode
     "Train a network; `context.history` gets one row per epoch"
     context = context or Context()
-    device, n = resolve_device(context.device), len(task.indices("train"))
-    if n < 2 or not len(task.indices("val")):
-        raise LightVisionError(f"{task.name} has {n} training and {len(task.indices('val'))} validation "
-                               "items: "
-                                "training needs at least 2 and 1")
+    device, total = resolve_device(context.device), _epoch_items(task, settings)
     loss = loss or cross_entropy(settings.label_smoothing)
     path = Path(context.folder)/"checkpoint.pt" if context.folder else None
     key = _start_key(model, task, settings, context, loss, note) if path else None
     state = load_checkpoint(path, key) if path else None
-    model.to(device, memory_format=memory_format_of(model))
-    if context.teacher is not None:
-        context.teacher.to(device, memory_format=memory_format_of(context.teacher)).eval()
+    _place(model, device)
+    if context.teacher is not None: _place(context.teacher, device).eval()
     task, optimizer = on_device(task, device), make_optimizer(model, settings)
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else None
-    rows, best, before = [], None, list(context.history)
-    if state:
-        model.load_state_dict(state["model"]); optimizer.load_state_dict(state["optimizer"])
-        if average is not None: average.load_state_dict(state["average"])
-        rows, best = state["history"], state["best"]
-        context.history[:] = before + rows
-    total = n_steps(n, settings.batch_size)*settings.batch_size if n % settings.batch_size == 1 else n
+    before, (rows, best) = list(context.history), _restored(state, model, optimizer, average)
+    context.history[:] = before + rows
     bar = tqdm(total=total*settings.epochs, initial=total*len(rows), unit="image",
                disable=not context.progress, desc=task.name)
     with bar, deterministic_cudnn(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -406,25 +436,13 @@ def fit(model: torch.nn.Module, # the network to train, changed in place
             torch.manual_seed(seed_of(context.seed, epoch, "layers")) # dropout and its kind
             row = train_epoch(model.train(), task, optimizer, settings, context, epoch, loss, average, bar)
             judged = average if average is not None else model
-            val = predict(judged, task, "val", device)
-            row = dict(epoch=epoch, lr=row["lr"], train_loss=row["train_loss"],
-                       train_accuracy=row["train_accuracy"],
-                       val_loss=float(F.cross_entropy(val.logits, val.labels)),
-                       val_accuracy=evaluate(val)["accuracy"],
-                       seconds=time.perf_counter() - start, images_per_second=row["images_per_second"])
-            if not math.isfinite(row["val_loss"]):
-                _stop_on_nan([torch.tensor(math.nan)], epoch, total//settings.batch_size, row["lr"])
+            row = _judged(row, judged, task, device, epoch, total//settings.batch_size)
+            row["seconds"] = time.perf_counter() - start
             if settings.patience and row["val_accuracy"] > max((r["val_accuracy"] for r in rows), default=-1):
                 best = {k: v.detach().cpu().clone() for k, v in judged.state_dict().items()}
             rows = rows + [row]
             context.history[:] = before + rows
-            if path:
-                save_checkpoint(path, dict(key=key, history=rows, model=model.state_dict(),
-                                           optimizer=optimizer.state_dict(), best=best,
-                                           average=None if average is None else average.state_dict()))
-            # for whoever watches
-            if path:
-                write_atomic(path.with_name("history.csv"), history_table(rows).to_csv(index=False).encode())
+            if path: _keep_epoch(path, key, rows, model, optimizer, best, average)
     final = best if best is not None else average.state_dict() if average is not None else None
     if final is not None: model.load_state_dict(final)
     return model.eval()

@@ -372,11 +372,9 @@ def fit_budget(model: Classifier, # trained; if it is quantized already, its flo
                budget: int, # bytes of the file
                settings: BudgetSettings = BudgetSettings(), # of the search
                context: Context = None, # seed, device, folder
-               # least validation accuracy, as a fraction of the uncompressed network's; None: any
-               min_accuracy: float = None,
+               min_accuracy: float = None, # least fraction of the uncompressed validation accuracy; None: any
                limit: Limit = None, # a second limit beside bytes
-               # where the search lives and resumes; None: context.folder, else nothing is kept
-               folder: Path = None,
+               folder: Path = None, # where it lives and resumes; None: context.folder, else nothing is kept
                method=iterative_schedule, # see 06b: other ways to get there, for comparison
               ) -> Result:
     "The best network that fits into a number of bytes"

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 
@@ -321,7 +322,7 @@ def recover(model: nn.Module, # the changed network; it is trained in place
     with distilling(model, task, settings, context) as loss:
         return fit(model, task, settings, context, loss, note)
 
-# %% ../../nbs/03_distillation.ipynb #5cffef08
+# %% ../../nbs/03_distillation.ipynb #ee6cda6f
 class CachedTeacher(nn.Module):
     "A teacher that looks up its logits for the training images; for losses of logits only"
     def __init__(self, teacher: nn.Module, # a classifier
@@ -347,24 +348,27 @@ class CachedTeacher(nn.Module):
         pixels = (x.permute(0, 2, 3, 1).flatten(1)*255).round().long()
         return pixels.mul_(self.factors).sum(1) # wraps around, as a hash may
 
-    @torch.no_grad()
-    def fill(self):
-        "Logits of every image in every dihedral transform"
-        task, device, at = self.task, self.factors.device, 0
-        rows, self.teacher = task.indices("train"), self.teacher.eval()
-        n = self.turns(task)*len(rows)
-        keys = torch.empty(n, dtype=torch.int64, device=device)
-        answers = torch.empty(n, task.n_classes, device=device)
-        for k in range(self.turns(task)):
-            for part in rows.split(self.batch_size):
-                x = to_float(dihedral(task.images[part.to(task.images.device)], k).to(device))
-                keys[at:at + len(part)], answers[at:at + len(part)] = self.keys(x), self.teacher(x)
-                at += len(part)
-        self.known, order = keys.sort()
-        self.answers = answers[order]
+# %% ../../nbs/03_distillation.ipynb #0d91ca04
+@patch
+@torch.no_grad()
+def fill(self: CachedTeacher):
+    "Logits of every image in every dihedral transform"
+    task, device, at = self.task, self.factors.device, 0
+    rows, self.teacher = task.indices("train"), self.teacher.eval()
+    n = self.turns(task)*len(rows)
+    keys = torch.empty(n, dtype=torch.int64, device=device)
+    answers = torch.empty(n, task.n_classes, device=device)
+    for k in range(self.turns(task)):
+        for part in rows.split(self.batch_size):
+            x = to_float(dihedral(task.images[part.to(task.images.device)], k).to(device))
+            keys[at:at + len(part)], answers[at:at + len(part)] = self.keys(x), self.teacher(x)
+            at += len(part)
+    self.known, order = keys.sort()
+    self.answers = answers[order]
 
-    def forward(self, x): # float [B, 3, H, W] in [0, 1] -> logits [B, classes]
-        if self.known is None: self.fill()
-        keys = self.keys(x)
-        at = torch.searchsorted(self.known, keys).clamp_(max=len(self.known) - 1)
-        return self.answers[at] if bool((self.known[at] == keys).all()) else self.teacher(x)
+@patch
+def forward(self: CachedTeacher, x): # float [B, 3, H, W] in [0, 1] -> logits [B, classes]
+    if self.known is None: self.fill()
+    keys = self.keys(x)
+    at = torch.searchsorted(self.known, keys).clamp_(max=len(self.known) - 1)
+    return self.answers[at] if bool((self.known[at] == keys).all()) else self.teacher(x)
