@@ -10,7 +10,7 @@ __all__ = ['load_task', 'Wrapped', 'create_model', 'train', 'evaluate', 'predict
 import copy
 from pathlib import Path
 
-import numpy as np, pandas as pd, torch
+import pandas as pd, torch
 from torch import nn
 
 from .core import LightVisionError, discover, parse_size

@@ -37,9 +37,9 @@ def texts(outputs):
 
 
 def words(outputs):
-    "The words of a cell's outputs, without numbers, addresses, paths and spaces."
+    "The words of a cell's outputs, without numbers, addresses, hashes (some are cut short), paths and spaces."
     text = " ".join(texts(outputs))
-    text = re.sub(r"\x1b\[[0-9;]*m|( at)? 0x[0-9a-f]+|/tmp/\S+|(?<![0-9A-Za-z])[0-9a-f]{8,64}\b", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*m|( at)? 0x[0-9a-f]+|/tmp/\S+|(?<![0-9A-Za-z])[0-9a-f]{8,64}\b|_[0-9a-f]{3,}\.{3}", "", text)
     return re.sub(r"[\s\-|:=…]+", "", NUMBER.sub("", text))
 
 

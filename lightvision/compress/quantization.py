@@ -8,7 +8,7 @@ __all__ = ['layer_map', 'PtqSettings', 'bit_policy', 'calibration_batches', 'set
            'estimate_batch_norm', 'QatSettings', 'prepare_qat', 'qat']
 
 # %% ../../nbs/04b_quantization.ipynb #b6ee1ecf
-import copy, dataclasses, math
+import copy, math
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from ..core import LightVisionError, Settings, generator, suggest
 from ..data.augment import to_float
 from ..models.checkpoint import add_edit, editor, edits_of, find_editor, lift
 from ..models.classifier import Classifier
-from ..training import TrainSettings, resolve_device
+from ..training import resolve_device
 from .distillation import RecoverySettings, keep, recover
 from .quant_graph import (activation_quantizers, after_relu6, batch_norms,
                                               fold_batch_norm, input_scales, insert_quantizers,

@@ -6,7 +6,7 @@
 __all__ = ['reset', 'narrow', 'ScratchSmallSettings', 'scratch_small']
 
 # %% ../../nbs/05b_scratch_small.ipynb #60172bcd
-import copy, warnings
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import nn
 
 from ..core import LightVisionError, seed_of
-from ..models.checkpoint import add_edit, edits_of
+from ..models.checkpoint import add_edit
 from ..models.classifier import Classifier
 from ..training import TrainSettings, fit
 from .pruning import PruneSettings, _parameters, cut_out, find_groups, rounded

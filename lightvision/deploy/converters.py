@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..core import LightVisionError, package_folder
-from ..training import Context
 from ..compress.sensitivity import FORMATS, MeasuredSize
 from .export import WRITERS
 from .onnx_file import IntegerLayer, QuantDequant, deploy_form, precision_of, quiet, traced

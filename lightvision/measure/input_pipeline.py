@@ -22,7 +22,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import psutil
 import seaborn as sns
 import torch
 from PIL import Image

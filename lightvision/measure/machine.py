@@ -6,7 +6,7 @@
 __all__ = ['BUSY', 'machine_lock', 'watch_machine', 'machine']
 
 # %% ../../nbs/09a_machine.ipynb #2b207046
-import fcntl, os, platform, subprocess, sys, tempfile, time
+import fcntl, os, platform, time
 from contextlib import contextmanager
 from pathlib import Path
 

@@ -6,9 +6,7 @@
 __all__ = ['ARCHITECTURES', 'PAIRS', 'list_architectures', 'timm_name']
 
 # %% ../../nbs/01_architectures.ipynb #b9c71396
-import warnings
-
-import pandas as pd, timm, torch
+import pandas as pd, timm
 
 from ..core import LightVisionError, suggest
 

@@ -7,7 +7,6 @@ __all__ = ['EDITORS', 'Editor', 'editor', 'find_editor', 'edits_of', 'add_edit',
            'save_model', 'load_model']
 
 # %% ../../nbs/01c_checkpoint.ipynb #0fc24fc6
-import functools, os, warnings
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -6,10 +6,9 @@
 __all__ = ['default_stem', 'default_patch', 'set_stem', 'Classifier', 'load_body', 'create_model', 'model_for']
 
 # %% ../../nbs/01b_classifier.ipynb #a3981f71
-import functools, os, sys, warnings
-from pathlib import Path
+import sys
 
-import pandas as pd, timm, torch
+import timm, torch
 from torch import nn
 
 from ..core import LightVisionError

@@ -14,7 +14,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from scipy import stats
 
 from ..core import LightVisionError, suggest
 from .seeds import (FEW, TESTS, detectable, holm, interval, p_value, pair_seeds,

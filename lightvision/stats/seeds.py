@@ -9,12 +9,9 @@ __all__ = ['FEW', 'EXACT', 'TESTS', 'pair_seeds', 'no_spread', 'interval', 'sign
 # %% ../../nbs/07a_seeds.ipynb #ee391d97
 import warnings
 from functools import lru_cache
-from itertools import product
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from scipy import stats
 from scipy.optimize import brentq
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..core import LightVisionError, write_atomic
 from .plan import Run

@@ -23,7 +23,6 @@ import seaborn as sns
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox
-from scipy import stats
 
 from torch import nn
 

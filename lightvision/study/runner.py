@@ -10,7 +10,6 @@ __all__ = ['EXPERIMENTS', 'QUIET', 'QUIET_IMPORTS', 'KEEP_MEMORY', 'SLOWER', 'OV
 
 # %% ../../nbs/11b_runner.ipynb #6ed5f1d2
 import base64
-import hashlib
 import json
 import os
 import signal
@@ -24,7 +23,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import nbformat
-import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
