@@ -90,6 +90,8 @@ def test_an_import_from_a_floor_above_is_noticed(tmp_path):
     ([("x = 1\n"*41, "")], "long cell"),
     ([(f"x = '{'a'*120}'", "")], "wide line"),
     ([("#| export\ndef f(\n    x, # a number\n): pass", ""), ("f(1)", "")], None),
+    ([("#| export\nclass A: pass", ""), ("#| export\n@patch\ndef f(self: A): pass", ""), ("A().f()", "")], None),
+    ([("#| export\nclass A: pass", ""), ("#| export\n@patch\ndef f(self: B): pass", ""), ("A()", "")], "no example"),
 ])
 def test_the_cell_check_notices(tmp_path, cells, kind):
     from check_cells import findings
@@ -97,11 +99,26 @@ def test_the_cell_check_notices(tmp_path, cells, kind):
     assert [k for k, *_ in findings(tmp_path/"a.ipynb")] == ([kind] if kind else [])
 
 
+def test_an_unused_import_is_noticed(tmp_path, monkeypatch):
+    from check_generated import unused_imports
+    (tmp_path/"lightvision").mkdir()
+    (tmp_path/"lightvision"/"a.py").write_text("import os\nfrom math import pi, tau as turn\nimport json # noqa: F401\nprint(pi)\n")
+    monkeypatch.chdir(tmp_path)
+    assert [found.split(": ")[1] for found in unused_imports()] == ["os", "turn"]
+
+
+def test_words_that_say_nothing_do_not_count():
+    from test_notebooks import words
+    def printed(text): return [dict(output_type="stream", name="stdout", text=text)]
+    assert words(printed("net_s0_e1635... at 0x7f3a 12.5 ms")) == words(printed("net_s0_34d58... at 0x7f3b 3 ms"))
+    assert words(printed("net_s0 red")) != words(printed("net_s0 blue"))
+
+
 def test_the_output_check_notices(tmp_path):
     from test_notebooks import run
     (tmp_path/"a.ipynb").write_text(notebook_of(("print('took 3 ms')", "took 12.5 ms\n"), ("print('blue')", "red\n"), ("#| slow\nraise", "")))
     _, error, stale = run(tmp_path/"a.ipynb", renew=False)
-    assert not error and stale == [1]
+    assert not error and stale == [(1, "red\n", "blue\n")]
     _, error, _ = run(tmp_path/"a.ipynb", renew=True)
     assert json.loads((tmp_path/"a.ipynb").read_text())["cells"][2]["outputs"] == []
     assert run(tmp_path/"a.ipynb", renew=False)[1:] == ("", [])
