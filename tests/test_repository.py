@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,3 +125,24 @@ def test_the_output_check_notices(tmp_path):
     assert run(tmp_path/"a.ipynb", renew=False)[1:] == ("", [])
     (tmp_path/"b.ipynb").write_text(notebook_of(("1/0", "")))
     assert "ZeroDivisionError" in run(tmp_path/"b.ipynb", renew=False)[1]
+
+
+def test_the_first_hour_of_contributing_works_as_written(tmp_path):
+    section = (ROOT/"CONTRIBUTING.md").read_text().split("## The first hour")[1].split("\n## ")[0]
+    cell, plan, commands = (re.search(rf"```{kind}\n(.*?)```", section, re.S)[1] for kind in ("python", "yaml", "sh"))
+    for name in ("nbs", "lightvision", "settings.ini"):
+        copy = shutil.copytree if (ROOT/name).is_dir() else shutil.copy
+        copy(ROOT/name, tmp_path/name)
+    notebook = tmp_path/"nbs"/"03_distillation.ipynb"
+    nb = json.loads(notebook.read_text())
+    at = next(i for i, c in enumerate(nb["cells"]) if "\nLOSSES = " in "".join(c["source"]))
+    nb["cells"].insert(at + 1, dict(cell_type="code", execution_count=None, id="mine", metadata={}, outputs=[], source=cell))
+    notebook.write_text(json.dumps(nb))
+    (tmp_path/"my-first.yaml").write_text(plan)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in commands.splitlines():
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+    records = pd.read_csv(tmp_path/"runs"/"my-first"/"records.csv")
+    assert (records.recipe == "kd(loss=mse)").sum() == 1 and len(records) == 4
+    assert (tmp_path/"runs"/"my-first"/"report.html").exists()

@@ -149,9 +149,17 @@ def with_features(model: nn.Module, # a classifier
         raise LightVisionError(f"the network does not call {missing[0]}: choose another place")
     return logits, [to_grid(seen[p], getattr(model, "net", model)) for p in places]
 
-# %% ../../nbs/03_distillation.ipynb #58ff6709
-LOSSES = ("kd", "dkd", "dist", "hint", "attention")
+# %% ../../nbs/03_distillation.ipynb #461128e0
+def _hinton(ours, theirs, labels, s): return kd_loss(ours, theirs, s.temperature)
 
+# name -> (student's logits, teacher's logits, labels, settings) -> number
+LOSSES = dict(
+    kd=_hinton,
+    dkd=lambda ours, theirs, labels, s: dkd_loss(ours, theirs, labels, s.alpha, s.beta, s.temperature),
+    dist=lambda ours, theirs, labels, s: dist_loss(ours, theirs, s.temperature),
+    hint=_hinton, attention=_hinton)
+
+# %% ../../nbs/03_distillation.ipynb #58ff6709
 @dataclass(frozen=True)
 class DistillSettings(TrainSettings):
     "How to distill: the settings of training, and what a teacher adds"
@@ -210,9 +218,7 @@ def distill_loss(settings: DistillSettings = DistillSettings(), # loss, temperat
         ours, theirs = _feature_layers(model, teacher, s)
         logits, features = with_features(model, x, ours)
         with torch.no_grad(): answer, hints = with_features(teacher, x, theirs)
-        if s.loss == "dkd": soft = dkd_loss(logits, answer, y, s.alpha, s.beta, s.temperature)
-        elif s.loss == "dist": soft = dist_loss(logits, answer, s.temperature)
-        else: soft = kd_loss(logits, answer, s.temperature)
+        soft = LOSSES[s.loss](logits, answer, y, s)
         if s.loss == "hint":
             parts = [hint_loss(f, h, p) for f, h, p in zip(features, hints, model.projectors, strict=True)]
         else: parts = [attention_loss(f, h) for f, h in zip(features, hints)]
