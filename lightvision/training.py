@@ -389,14 +389,14 @@ def _restored(state, model, optimizer, average):
     if average is not None: average.load_state_dict(state["average"])
     return state["history"], state["best"]
 
-def _judged(row, model, task, device, epoch, steps):
+def _judged(row, model, task, device, epoch, steps, start):
     "The epoch's row of the history: what training said, and what the validation split says"
     val = predict(model, task, "val", device)
     val_loss = float(F.cross_entropy(val.logits, val.labels))
     if not math.isfinite(val_loss): _stop_on_nan([torch.tensor(math.nan)], epoch, steps, row["lr"])
     return dict(epoch=epoch, lr=row["lr"], train_loss=row["train_loss"],
                 train_accuracy=row["train_accuracy"], val_loss=val_loss,
-                val_accuracy=evaluate(val)["accuracy"], seconds=None,
+                val_accuracy=evaluate(val)["accuracy"], seconds=time.perf_counter() - start,
                 images_per_second=row["images_per_second"])
 
 def _keep_epoch(path, key, rows, model, optimizer, best, average):
@@ -436,8 +436,7 @@ def fit(model: torch.nn.Module, # the network to train, changed in place
             torch.manual_seed(seed_of(context.seed, epoch, "layers")) # dropout and its kind
             row = train_epoch(model.train(), task, optimizer, settings, context, epoch, loss, average, bar)
             judged = average if average is not None else model
-            row = _judged(row, judged, task, device, epoch, total//settings.batch_size)
-            row["seconds"] = time.perf_counter() - start
+            row = _judged(row, judged, task, device, epoch, total//settings.batch_size, start)
             if settings.patience and row["val_accuracy"] > max((r["val_accuracy"] for r in rows), default=-1):
                 best = {k: v.detach().cpu().clone() for k, v in judged.state_dict().items()}
             rows = rows + [row]

@@ -83,7 +83,9 @@ class BudgetProjection:
         self.tables = resource_tables(size, options)
 
     def allocation(self, picked): # variable -> index of its option
+        "The allocation of a choice"
         return allocation_at(self.options, picked)
+
     def __call__(self, picked: dict, # variable -> index of its option
                  rng: np.random.Generator) -> dict: # likewise; None where nothing fits
         "A choice near this one whose file fits"

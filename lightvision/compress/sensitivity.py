@@ -519,9 +519,9 @@ def resource_tables(size: FileSize, # of the network as it is now
 
 # %% ../../nbs/06_sensitivity.ipynb #7891850d
 def amount_used(factors: list, # such as `resource_tables` gives
-         picked: dict, # variable -> index of its option
-         resource: int = 0, # 0: bytes, 1: multiplications
-        ) -> float:
+                picked: dict, # variable -> index of its option
+                resource: int = 0, # 0: bytes, 1: multiplications
+               ) -> float:
     "What the layers take of a resource with a choice"
     return sum(table[resource][tuple(picked[v] for v in variables)] for variables, table in factors)
 
@@ -561,7 +561,7 @@ def width_tables(size: FileSize, # of the network as it is now
 # %% ../../nbs/06_sensitivity.ipynb #f8e29ffa
 def measured_widths(model: Classifier, # float
                     groups: list, # of `find_groups`
-                    scores: list, # of each group, of `pruning.scores`
+                    found: list, # of `scores`
                     fraction: float, # of the target that shall go, in (0, 1)
                     full: dict, # width of each group at the start of the step
                     task, # its train split is read
@@ -576,7 +576,7 @@ def measured_widths(model: Classifier, # float
     uses = size.uses if settings.target == "macs" else dict.fromkeys(size.layers, 1)
     room = (1 - fraction)*sum(size.weights(n, full)*uses[n] for n in size.layers) - fixed
     here = Allocation(size.full.widths, {})
-    probe = Probe(model, model, size, task, settings, context, scores)
+    probe = Probe(model, model, size, task, settings, context, found)
     picked = solve(options, sensitivities(probe, here, options), tables, [room]) if room > 0 else None
     if picked is None:
         raise LightVisionError(f"{fraction:.0%} of the {settings.target} cannot go while every layer keeps "
