@@ -468,6 +468,11 @@ def _print_results(plan, records, folder, pool):
     print(f"records: {folder.resolve()/'records.csv'}")
 
 # %% ../nbs/12_cli.ipynb #71b75b20
+def _start_kernels():
+    "Let a second process import what the notebooks need, while this one imports the same"
+    from lightvision.study.kernels import CAN_FORK, fork_server
+    if CAN_FORK: fork_server()
+
 @contextmanager
 def opened_plan(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed study (.tar)
                 out: str,  # output folder
@@ -491,6 +496,7 @@ def study(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed s
           pack: str = None,  # write all that another machine needs to this .tar file, and stop
           ):
     "Execute what is unfinished of a plan; print the table and the path of the report."
+    if not (dry_run or pack): _start_kernels()
     from lightvision.study.pack import pack_study
     from lightvision.study.plan import POOL
     from lightvision.study.runner import run_study
@@ -545,6 +551,7 @@ def results(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed
             networks: store_true = False,  # with pack: also the trained networks
             ):
     "Gather the Records of a study as far as it got, and write its pages; trains nothing."
+    if not pack: _start_kernels()
     from lightvision.study.pack import pack_runs
     from lightvision.study.plan import POOL
     from lightvision.study.report import collect_evidence

@@ -1,10 +1,13 @@
-"""What the whole-program tests share: they call the installed command in processes of its own, as a user does."""
+"""What the whole-program tests share: they call the command in processes of its own, as a user does."""
+import json
 import os
+import select
 import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import psutil
 import pytest
@@ -55,16 +58,63 @@ def plan(tmp_path):
     return write
 
 
+FORKS = """
+import json, os, sys
+import lightvision.api, lightvision.compress.baselines, lightvision.study.pack, lightvision.study.pareto, timm
+from lightvision.cli import main
+for line in sys.stdin:
+    asked = json.loads(line)
+    if pid := os.fork():
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        continue
+    os.setsid()
+    for fd, name, mode in ((0, os.devnull, os.O_RDONLY), (1, asked["out"], os.O_WRONLY), (2, asked["err"], os.O_WRONLY)):
+        os.dup2(os.open(name, mode), fd)
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    sys.exit(main(asked["args"]))
+"""
+
+
+class Forks:
+    "The command in processes that have imported PyTorch already: a fork each, and as separate as any process is."
+    def __init__(self):
+        self.server = subprocess.Popen([sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+
+    def answer(self, timeout):
+        if not select.select([self.server.stdout], [], [], timeout)[0]: raise TimeoutError
+        return int(self.server.stdout.readline())
+
+    def call(self, *args, cwd, timeout=300, env=None):
+        "Call the command to its end; one that takes too long is ended with all it has started."
+        args = [str(a) for a in args]
+        with NamedTemporaryFile("r+") as out, NamedTemporaryFile("r+") as err:
+            asked = dict(args=args, cwd=str(cwd), env=dict(env or os.environ), out=out.name, err=err.name)
+            self.server.stdin.write(json.dumps(asked).encode() + b"\n")
+            pid = self.answer(60)
+            try: code = self.answer(timeout)
+            except TimeoutError:
+                for p in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]: p.kill()
+                self.answer(10)
+                raise subprocess.TimeoutExpired(args, timeout) from None
+            return subprocess.CompletedProcess(args, code, out.read(), err.read())
+
+
+@pytest.fixture(scope="session")
+def forks():
+    "One server a worker of pytest."
+    server = Forks()
+    yield server
+    server.server.stdin.close()
+    server.server.wait()
+
+
 @pytest.fixture
-def lightvision(tmp_path):
-    "Call the command to its end; one that takes too long is ended with all it has started, which would keep its pipes open."
-    def call(*args, timeout=300, env=None):
-        p = subprocess.Popen(COMMAND + [str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env or os.environ)
-        try: out, err = p.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            for q in [*psutil.Process(p.pid).children(recursive=True), p]: q.kill()
-            raise
-        return subprocess.CompletedProcess(p.args, p.returncode, out, err)
+def lightvision(tmp_path, forks):
+    "Call the command in the test's folder."
+    def call(*args, **kwargs): return forks.call(*args, cwd=tmp_path, **kwargs)
     return call
 
 

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import import_module
 from importlib.util import resolve_name
 from pathlib import Path
+from threading import Lock
 
 import yaml
 
 from ..core import LightVisionError, hash_of, suggest, write_atomic
 from ..data.datasets import get_task, task_name
-from ..stats.claims import check_family
 from ..models.weights import find_weights
 from ..compress.recipe import Recipe, find_step, step_kinds
 
@@ -172,7 +172,9 @@ def check_plan(plan: Plan,  # as read
         if key not in step_kinds(): find_step(key)
     _listed([m.arch for m in plan.models], f"{where}: models", str)
     _check_teachers(plan, where)
-    if plan.family: check_family(plan.family)
+    if plan.family:
+        from lightvision.stats.claims import check_family
+        check_family(plan.family)
     return plan
 
 # %% ../../nbs/11_plan.ipynb #b136c389
@@ -262,9 +264,10 @@ def used(named: dict, # as `definitions` gives them
     return found
 
 # %% ../../nbs/11_plan.ipynb #74e81839
-def code_hash(recipe: str = "fp32",  # a recipe's short name: the modules of its steps count too
-              ) -> str:  # 12 hex digits
-    "Hash of the executable source that determines a Run, without comments, docstrings and messages."
+_parsing = Lock()  # in Python 3.11 the parsers of two threads get in each other's way
+
+def _sources(recipe):
+    "Module (or step of a notebook): its definitions, of all that determines a Run of the recipe"
     steps = [s.kind.run for s in Recipe.parse(recipe).steps]
     own = [run for run in steps if run.__module__ == "__main__"]  # steps that a notebook defines
     found = {run: definitions(inspect.getsource(run)) for run in own}
@@ -278,6 +281,12 @@ def code_hash(recipe: str = "fp32",  # a recipe's short name: the modules of its
         from_core |= imports.pop("lightvision.core", set())
         todo += [*imports, *getattr(import_module(module), "REACHES", ())]
     found["core"] = used(definitions(inspect.getsource(import_module("lightvision.core"))), from_core)
+    return found
+
+def code_hash(recipe: str = "fp32",  # a recipe's short name: the modules of its steps count too
+              ) -> str:  # 12 hex digits
+    "Hash of the executable source that determines a Run, without comments, docstrings and messages."
+    with _parsing: found = _sources(recipe)
     return hash_of(*sorted(text for named in found.values() for text in named.values()))[:12]
 
 # %% ../../nbs/11_plan.ipynb #3598d04a

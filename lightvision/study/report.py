@@ -11,12 +11,9 @@ __all__ = ['BY', 'PALETTE', 'STYLE', 'PAGES', 'EVIDENCE', 'MEASURED', 'summarize
 import hashlib
 import html
 import json
-import os
 from pathlib import Path
-from unittest.mock import patch
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -30,6 +27,7 @@ from ..core import LightVisionError, write_atomic
 from ..stats.intervals import mean_interval
 from ..models.classifier import Classifier
 from .records import read_records
+from .kernels import CAN_FORK, kernel_manager
 from .runner import QUIET, QUIET_IMPORTS, shipped
 
 # %% ../../nbs/11c_report.ipynb #b22314c2
@@ -298,6 +296,7 @@ def html_report(notebook, # an executed notebook
                 title: str = "LightVision study", # of the page
                ) -> Path: # `path`
     "Render a notebook to a self-contained page, without its code."
+    import nbformat
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
                             exclude_output_prompt=True)
@@ -322,11 +321,11 @@ def write_report(study_folder,  # the folder that holds records.csv
     import papermill
     study_folder, pool = Path(study_folder).resolve(), Path(pool).resolve()
     executed = study_folder/f".{notebook}.ipynb"
-    with patch.dict(os.environ, QUIET_IMPORTS):
-        papermill.execute_notebook(shipped(f"results/{notebook}.ipynb"), executed, cwd=study_folder,
-                                   progress_bar=False, kernel_name="python3", extra_arguments=QUIET,
-                                   parameters=dict(study=name, about=about, records="records.csv",
-                                                   pool=str(pool)))
+    said = dict(study=name, about=about, records="records.csv", pool=str(pool))
+    papermill.execute_notebook(shipped(f"results/{notebook}.ipynb"), executed, progress_bar=False,
+                               kernel_name="python3", extra_arguments=QUIET,
+                               parameters=said,
+                               kernel_manager_class=kernel_manager([], CAN_FORK, QUIET_IMPORTS, study_folder))
     page = html_report(executed, study_folder/f"{PAGES[notebook]}.html", f"LightVision study: {name}")
     executed.replace(page.with_suffix(".ipynb"))
     return page
