@@ -61,6 +61,7 @@ def plan(tmp_path):
 FORKS = """
 import json, os, sys
 import lightvision.api, lightvision.compress.baselines, lightvision.study.pack, lightvision.study.pareto, timm
+import onnxruntime, torch.onnx._internal.exporter._core
 from lightvision.cli import main
 for line in sys.stdin:
     asked = json.loads(line)

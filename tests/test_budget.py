@@ -148,8 +148,12 @@ def test_the_probe_and_the_search_never_see_validation_or_test(task, context):
     assert all((seen[0][v] == seen[1][v]).all() for v in options)
 
 def test_the_results_page_of_the_evidence(tmp_path):
-    papermill, folder = pytest.importorskip("papermill"), Path(__file__).parent.parent
+    import papermill
+    from lightvision.study.kernels import kernel_manager
+    from lightvision.study.runner import QUIET
+    folder = Path(__file__).parent.parent
     for budget in folder.glob("paper/evidence/*/budget.csv"):
-        nb = papermill.execute_notebook(folder/"nbs/results/budget.ipynb", tmp_path/"budget.ipynb", dict(budget=str(budget)), progress_bar=False)
+        nb = papermill.execute_notebook(folder/"nbs/results/budget.ipynb", tmp_path/"budget.ipynb", dict(budget=str(budget)), progress_bar=False,
+                                        kernel_manager_class=kernel_manager([]), extra_arguments=QUIET)
         text = "".join(str(output) for cell in nb.cells for output in cell.get("outputs", ()))
         assert "test accuracy, %" in text and "search / last" in text

@@ -43,7 +43,7 @@ def complete(out, n=4):
 
 
 def test_a_killed_server_and_a_killed_study_lose_nothing(plan, tmp_path, lightvision):
-    path, out, reference = plan(per_class=40, epochs=6), tmp_path/"out", tmp_path/"reference"
+    path, out, reference = plan(per_class=24, epochs=6), tmp_path/"out", tmp_path/"reference"
 
     # 1. The process that all kernels come from dies while they work on Runs, with another Run already finished.
     study = start("study", path, "--out", out, "--workers", 2, cwd=tmp_path)
@@ -119,13 +119,16 @@ models:
     assert "skipped: " in done.stderr and "it needs" in done.stderr
 
 
-def test_two_studies_in_one_folder_do_not_mix(plan, tmp_path, lightvision):
+def test_a_second_study_in_the_same_folder_is_refused_and_changes_nothing(plan, tmp_path, lightvision):
     path, out = plan(epochs=4), tmp_path/"out"
     first = start("study", path, "--out", out, cwd=tmp_path)
     wait_for(lambda: runs(out), what="the first Run")
-    first.send_signal(signal.SIGSTOP) # on a busy machine it could be done before the second has started
+    family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
+    for p in family: p.suspend() # on a busy machine it could be done before the second has started
+    def contents(): return {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    before = contents()
     second = lightvision("study", path, "--out", out)
-    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2 and "another process is working" in second.stderr
-    assert first.wait(200) == 0
-    complete(out)
+    assert contents() == before and first.poll() is None
+    for p in family: p.kill()
+    first.wait()

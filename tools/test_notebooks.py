@@ -20,7 +20,7 @@ from pathlib import Path
 SKIPPED = re.compile(r"^#\| *(slow|notest|eval: *false)\b", re.M)
 VARIES = re.compile(r"^#\| *varies\b", re.M)
 PRELOAD = ["torch", "timm", "pandas", "matplotlib.pyplot", "seaborn", "scipy.optimize", "nbdev.showdoc", "fastcore.test", "execnb.shell",
-           "nbformat", "fvcore.nn", "matplotlib_inline.backend_inline"]
+           "nbformat", "fvcore.nn", "matplotlib_inline.backend_inline", "onnxruntime", "torch.onnx._internal.exporter._core"]
 NUMBER = re.compile(r"[-+±]?\d[\d,]*\.?\d*(e[-+]?\d+)?|\bnan\b|\binf\b", re.I)
 
 
