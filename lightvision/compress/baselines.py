@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['START', 'METHODS', 'MAY_NOT_FIT', 'COLUMNS', 'uniform_allocation', 'widest', 'greedy_allocation',
            'bits_only_allocation', 'BudgetProjection', 'train_best', 'uniform_bits', 'uniform', 'lean_choice',
-           'measured_search', 'random_search', 'tpe', 'fisher', 'greedy', 'bits_only', 'stepwise', 'compare',
-           'hypervolume', 'plot_methods']
+           'measured_search', 'random_search', 'tpe', 'fisher', 'greedy', 'bits_only', 'stepwise', 'BudgetStepSettings',
+           'budget_step', 'compare', 'hypervolume', 'plot_methods']
 
 # %% ../../nbs/06b_baselines.ipynb #8f902f89
 import dataclasses, json, math
@@ -16,13 +16,15 @@ import numpy as np, pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
-from ..core import LightVisionError, seed_of, show_size, write_atomic
+from ..core import LightVisionError, parse_size, seed_of, show_size, write_atomic
 from ..models.checkpoint import edits_of
+from ..models.classifier import Classifier
 from ..training import Context
 from .budget import (BudgetSettings, check_budget, continue_from, fit_budget,
                                          iterative_schedule, prune_to, teacher_for, train_candidate)
 from .pruning import grain
 from .quantization import bit_policy
+from .recipe import step
 from .sensitivity import (Allocation, FileSize, Probe, allocation_at, best_allocation,
                                               fisher_estimates, options_of, resource_tables, amount_used)
 
@@ -252,6 +254,34 @@ METHODS = dict(baic=iterative_schedule, fisher=fisher, greedy=greedy, bits_only=
                uniform_bits=uniform_bits, uniform=uniform, random_search=random_search, tpe=tpe,
                stepwise=stepwise)
 MAY_NOT_FIT = "bits_only", "uniform_bits", "uniform" # what they vary may be too little for a budget
+
+# %% ../../nbs/06b_baselines.ipynb #98db8ecf
+@dataclasses.dataclass(frozen=True)
+class BudgetStepSettings(BudgetSettings):
+    "How a recipe's `budget` searches"
+    size: str = "100KB" # that the file may have; see `parse_size`
+    method: str = "baic" # a key of `METHODS`
+
+    def rules(self):
+        return super().rules() | dict(method=(self.method in METHODS, f"one of {', '.join(METHODS)}"))
+
+    def __post_init__(self):
+        object.__setattr__(self, "size", str(self.size).upper())
+        super().__post_init__()
+        parse_size(self.size)
+
+# %% ../../nbs/06b_baselines.ipynb #19f5f960
+@step("budget", BudgetStepSettings)
+def budget_step(model, # a trained network
+                task, # train and validation are read
+                settings: BudgetStepSettings, # bytes, method, training
+                context: Context, # seed, device, folder, teacher where recovery wants one
+               ) -> Classifier: # the best network that fits
+    "Search a network of so many bytes"
+    taught = context if settings.needs_teacher else dataclasses.replace(context, teacher=None)
+    known = {f.name: getattr(settings, f.name) for f in dataclasses.fields(BudgetSettings)}
+    return fit_budget(model, task, parse_size(settings.size), BudgetSettings(**known), taught,
+                      method=METHODS[settings.method]).model
 
 # %% ../../nbs/06b_baselines.ipynb #6acab58d
 COLUMNS = ["task", "arch", "seed", "method", "format", "budget_bytes", "bytes", "packed_bytes",

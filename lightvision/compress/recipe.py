@@ -140,6 +140,7 @@ ORDERS = (
     Order(("prune",), ("sparse", "ptq", "qat"), "kept"),
     Order(("sparse",), ("prune",),
           "kept where channels stay; the fraction of zeros changes with the channels that go"),
+    Order(("prune",), ("budget",), "kept; the search removes more where that pays"),
     Order(("sparse",), ("sparse",), "more weights become zero, or the same"),
     Order(("sparse",), ("ptq", "qat"), "kept: zero is a point of every grid"),
     Order(("ptq", "qat"), ("prune", "sparse"),
@@ -150,7 +151,9 @@ ORDERS = (
           "replaced: training with the new bits starts from the rounded weights", notable=True),
     Order(("ptq", "qat"), ("ptq",),
           "replaced: fewer bits round the rounded weights again; as many or more bits gain nothing and are "
-          "refused", notable=True))
+          "refused", notable=True),
+    Order(("ptq", "qat"), ("budget",),
+          "replaced: the search starts from the network's float form and chooses the bits", notable=True))
 
 # %% ../../nbs/02a_recipe.ipynb #9969922c
 def order_of(earlier: Step, # a step
