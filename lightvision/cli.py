@@ -460,10 +460,14 @@ def print_forecast(plan,  # a `Plan`
 # %% ../nbs/12_cli.ipynb #54bae493
 def _print_results(plan, records, folder, pool):
     "The table on the terminal, and the pages"
+    from lightvision.study.records import searches
     from lightvision.study.report import PAGES, readable, summarize, write_report
     table = readable(summarize(records)).drop(columns=["initial weights"])
     print(f"\n{plan.name}: {plan.about}\n\n{table.to_string(index=False)}\n")
+    found = searches(records, pool)
+    if len(found): write_atomic(folder/"budget.csv", found.to_csv(index=False))
     for notebook, page in PAGES.items():
+        if notebook == "budget" and not len(found): continue
         print(f"{page + ':':9}{write_report(folder, pool, plan.name, plan.about, notebook)}")
     print(f"records: {folder.resolve()/'records.csv'}")
 

@@ -32,11 +32,12 @@ models:
 """
 
 
+QUIET = dict(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", PYTHONUNBUFFERED="1")
+
+
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    for name, value in QUIET.items(): monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ class Forks:
         "Call the command to its end; one that takes too long is ended with all it has started."
         args = [str(a) for a in args]
         with NamedTemporaryFile("r+") as out, NamedTemporaryFile("r+") as err:
-            asked = dict(args=args, cwd=str(cwd), env=dict(env or os.environ), out=out.name, err=err.name)
+            asked = dict(args=args, cwd=str(cwd), env={**(env or os.environ), **QUIET}, out=out.name, err=err.name)
             self.server.stdin.write(json.dumps(asked).encode() + b"\n")
             pid = self.answer(60)
             try: code = self.answer(timeout)

@@ -1,7 +1,6 @@
 """The command line as a user meets it: help from the docments, and mistakes that end with one clear line."""
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ from PIL import Image
 
 from conftest import COMMAND
 from lightvision.study.plan import load_plan
-from lightvision.study.report import check_evidence
 from lightvision.cli import main
 
 def one_line(done, *words):
@@ -121,30 +119,6 @@ def test_train_resumes_and_names_a_truncated_checkpoint(lightvision, tmp_path):
     one_line(lightvision(*command), "checkpoint", "damaged", "delete it")
 
 
-def test_study_results_and_evidence(lightvision, plan, tmp_path):
-    path, out, evidence = plan(epochs=1), tmp_path/"runs", tmp_path/"evidence"
-    done = lightvision("study", path)
-    assert done.returncode == 0, done.stderr
-    page = (out/"tiny"/"report.html").read_text()
-    assert str(out/"tiny"/"report.html") in done.stdout
-    assert "synthetic" in page.lower()
-    for trace in ("src=\"http", "href=\"http", "<script", "@import", "url(http"): assert trace not in page  # it loads nothing from anywhere
-
-    assert lightvision("results", path, "--evidence", evidence).returncode == 0
-    assert check_evidence(evidence/"tiny") == []
-    for file in evidence.rglob("*"):
-        if file.is_file(): assert str(tmp_path).encode() not in file.read_bytes(), f"{file} holds a path of this machine"
-    notebook = next((evidence/"tiny").glob("*/run.ipynb"))
-    assert notebook.stat().st_size < 200_000
-    notebook.write_text(notebook.read_text().replace("accuracy", "accuracY", 1))
-    assert check_evidence(evidence/"tiny") == [notebook.relative_to(evidence/"tiny").as_posix()]
-
-    shutil.rmtree(evidence)
-    notebook = next((out/"pool").glob("*/run.ipynb"))
-    notebook.write_text(notebook.read_text() + " ")
-    one_line(lightvision("results", path, "--evidence", evidence), "was changed after its Record")
-
-
 def test_every_shipped_plan_is_valid():
     from lightvision.cli import find_plan
     plans = sorted(find_plan("smoke").parent.glob("*.yaml"))
@@ -155,6 +129,7 @@ def test_a_study_travels_to_a_machine_that_shares_nothing(tmp_path, plan, monkey
     "Packed here, run in another folder with an empty home, merged back; a second merge changes nothing."
     monkeypatch.chdir(tmp_path)
     there, path = tmp_path/"there", plan(per_class=8, epochs=1)
+    path.write_text(path.read_text().replace("seeds: [0, 1]", "seeds: [0]"))
     there.mkdir()
     assert main(["study", str(path), "--pack", str(there/"study.tar")]) == 0
     env = {**os.environ, "HOME": str(there/"home"), "LIGHTVISION_CACHE": str(there/"cache"), "LIGHTVISION_DATA": str(there/"none")}
@@ -165,11 +140,11 @@ def test_a_study_travels_to_a_machine_that_shares_nothing(tmp_path, plan, monkey
     done = away("results", "study.tar", "--pack", "back.tar")
     assert done.returncode == 0 and (there/"back.tar").exists(), done.stderr
     assert main(["results", str(path), "--merge", str(there/"back.tar")]) == 0
-    assert "4 Run(s) taken, 0 were here already" in capsys.readouterr().out
+    assert "2 Run(s) taken, 0 were here already" in capsys.readouterr().out
     here = {p.parent.name: p.read_bytes() for p in (tmp_path/"runs").rglob("record.json")}
-    assert here == {p.parent.name: p.read_bytes() for p in (there/"runs").rglob("record.json")} and len(here) == 4
+    assert here == {p.parent.name: p.read_bytes() for p in (there/"runs").rglob("record.json")} and len(here) == 2
     assert main(["results", str(path), "--merge", str(there/"back.tar")]) == 0
-    assert "0 Run(s) taken, 4 were here already" in capsys.readouterr().out
+    assert "0 Run(s) taken, 2 were here already" in capsys.readouterr().out
     whole = (there/"back.tar").read_bytes()
     for damage in (whole[:len(whole)//2], whole.replace(b"accuracy", b"accurocy", 1), b"no tar at all"):
         (there/"bad.tar").write_bytes(damage)

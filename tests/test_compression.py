@@ -1,13 +1,11 @@
 """Compression as a user meets it: a plan with recipes, the compress command, and what they say when it cannot be."""
 import json
-import os
 import shutil
-import subprocess
 
 import pandas as pd
 import pytest
 
-from conftest import COMMAND
+from lightvision.study.report import check_evidence
 
 PLAN = """
 name: tiny
@@ -18,8 +16,8 @@ per_class: 12
 models:
   - {arch: mobilenetv3_small_050, weights: scratch, recipes: [fp32], train: {epochs: 2, batch_size: 16}}
   - {arch: mobilenetv2_035, weights: scratch, teacher: mobilenetv3_small_050, train: {epochs: 2, batch_size: 16}}
-recipes: [finetune, "kd(temperature=2)", prune50+kd+qat4, qat8+prune50, sparse80, ptq8]
-settings: {kd: {batch_size: 16}, finetune: {batch_size: 16}, qat: {batch_size: 16}, prune: {batch_size: 16}, sparse: {batch_size: 16}}
+recipes: [finetune, "kd(temperature=2)", prune50+kd+qat4, qat8+prune50, sparse80, ptq8, "budget(size=300KB,method=uniform)"]
+settings: {kd: {batch_size: 16}, finetune: {batch_size: 16}, qat: {batch_size: 16}, prune: {batch_size: 16}, sparse: {batch_size: 16}, budget: {batch_size: 16, format: safetensors}}
 """
 
 
@@ -33,39 +31,81 @@ def write(tmp_path):
     return to_file
 
 
-def train(folder, arch):
+def train(forks, folder, arch):
     "A network that was trained for a moment."
-    arguments = ["train", "landcover-mini", arch, "--epochs", "1", "--weights", "scratch"]
-    subprocess.run(COMMAND + arguments, cwd=folder, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
+    done = forks.call("train", "landcover-mini", arch, "--epochs", "1", "--weights", "scratch", cwd=folder)
+    assert done.returncode == 0, done.stderr
     path, = folder.glob("runs/pool/*/model.safetensors")
     return path
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory): return train(tmp_path_factory.mktemp("trained"), "mobilenetv2_035")
+def trained(forks, tmp_path_factory): return train(forks, tmp_path_factory.mktemp("trained"), "mobilenetv2_035")
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory): return train(tmp_path_factory.mktemp("tiny"), "test_resnet")  # few layers, so that a search is short
+def tiny(forks, tmp_path_factory): return train(forks, tmp_path_factory.mktemp("tiny"), "test_resnet")  # few layers, so that a search is short
 
 
-def test_a_plan_of_recipes(lightvision, write, tmp_path):
-    done = lightvision("study", write(PLAN), timeout=600)
+@pytest.fixture(scope="module")
+def study(forks, tmp_path_factory):
+    "A study of all kinds of recipes, run once for the tests that ask about it: its folder, and what the command said."
+    folder = tmp_path_factory.mktemp("study")
+    (folder/"tiny.yaml").write_text(PLAN)
+    done = forks.call("study", "tiny.yaml", cwd=folder, timeout=600)
     assert done.returncode == 0, done.stderr
-    records = pd.read_csv(tmp_path/"runs/tiny/records.csv").set_index("recipe")
-    student = records[records.arch == "mobilenetv2_035"]
-    assert set(student.index) == {"fp32", "finetune", "kd(temperature=2)", "prune50+kd+qat4", "qat8+prune50", "sparse80", "ptq8"}
+    return folder, done.stdout
+
+
+def test_a_plan_of_recipes(study):
+    folder, _ = study
+    records = pd.read_csv(folder/"runs/tiny/records.csv").set_index("recipe")
+    student, search = records[records.arch == "mobilenetv2_035"], "budget(size=300kb,method=uniform)"
+    assert set(student.index) == {"fp32", "finetune", "kd(temperature=2)", "prune50+kd+qat4", "qat8+prune50", "sparse80", "ptq8", search}
     assert (student.drop("fp32").start == student.run["fp32"]).all()  # trained once, shared by all
     assert student.bytes["finetune"] == student.bytes["fp32"]
     assert student.bytes["prune50+kd+qat4"] < student.bytes["qat8+prune50"] < student.bytes["ptq8"] < student.bytes["fp32"]/2
     assert student.nonzero["sparse80"] < .35*student.nonzero["fp32"] and student.compressed_bytes["sparse80"] < .6*student.compressed_bytes["fp32"]
     assert student.macs["prune50+kd+qat4"] < student.macs["fp32"]
-    steps = set(pd.read_csv(tmp_path/"runs/pool"/student.run["prune50+kd+qat4"]/"history.csv").step)
+    assert student.bytes[search] <= 300_000 < student.bytes["ptq8"]
+    steps = set(pd.read_csv(folder/"runs/pool"/student.run["prune50+kd+qat4"]/"history.csv").step)
     assert steps == {"prune50", "kd", "qat4"}
-    before = {p: p.read_bytes() for p in (tmp_path/"runs/pool").glob("*/record.json")}  # and the same study computes nothing twice
-    assert len(before) == 8 and "0 of 8 Runs to do" in lightvision("study", write(PLAN), "--dry-run").stdout
-    again = lightvision("study", write(PLAN))
+
+
+def test_a_finished_study_computes_nothing(study, forks):
+    folder, _ = study
+    before = {p: p.read_bytes() for p in (folder/"runs/pool").glob("*/record.json")}
+    assert len(before) == 9 and "0 of 9 Runs to do" in forks.call("study", "tiny.yaml", "--dry-run", cwd=folder).stdout
+    again = forks.call("study", "tiny.yaml", cwd=folder)
     assert again.returncode == 0 and "Runs to do" not in again.stdout and {p: p.read_bytes() for p in before} == before
+
+
+def test_pages_and_evidence(study, forks, tmp_path):
+    folder, said = study
+    out = folder/"runs"
+    for name in ("report", "choices", "budget"):
+        page = (out/"tiny"/f"{name}.html").read_text()
+        assert str(out/"tiny"/f"{name}.html") in said
+        for trace in ("src=\"http", "href=\"http", "<script", "@import", "url(http"): assert trace not in page  # it loads nothing from anywhere
+    assert "synthetic" in (out/"tiny"/"report.html").read_text().lower()
+
+    assert forks.call("results", "tiny.yaml", "--evidence", tmp_path, cwd=folder).returncode == 0
+    evidence = tmp_path/"tiny"
+    assert check_evidence(evidence) == [] and len(list(evidence.glob("*/*/front.csv"))) == 1 and len(pd.read_csv(evidence/"budget.csv")) == 1
+    for file in evidence.rglob("*"):
+        if file.is_file(): assert str(folder).encode() not in file.read_bytes(), f"{file} holds a path of this machine"
+    notebook = next(evidence.glob("*/run.ipynb"))
+    assert notebook.stat().st_size < 200_000
+    notebook.write_text(notebook.read_text().replace("accuracy", "accuracY", 1))
+    assert check_evidence(evidence) == [notebook.relative_to(evidence).as_posix()]
+
+    notebook = next((out/"pool").glob("*/run.ipynb"))
+    whole = notebook.read_text()
+    notebook.write_text(whole + " ")
+    refused = forks.call("results", "tiny.yaml", "--evidence", tmp_path/"again", cwd=folder)
+    notebook.write_text(whole)
+    line, = refused.stderr.strip().splitlines()
+    assert refused.returncode == 2 and line.startswith("lightvision: ") and "was changed after its Record" in line
 
 
 def test_compress_in_the_order_given(lightvision, trained, tmp_path):

@@ -425,7 +425,8 @@ def seconds_per_epoch(run: Run,  # what to time
     return step * images / settings.batch_size
 
 # %% ../../nbs/11b_runner.ipynb #ee52acd9
-SLOWER = {"kd": 1.3, "qat": 2., "budget": 2.}  # a distilled step runs the teacher too, a quantized one rounds: on two cores
+# a distilled step runs the teacher too, a quantized one rounds: measured on two cores
+SLOWER = {"kd": 1.3, "qat": 2., "budget": 2.}
 OVERHEAD = 6.  # seconds of a Run beside training: kernel, imports, figures; see `bench_runner`
 
 def _setting(run):
