@@ -475,7 +475,7 @@ def _print_results(plan, records, folder, pool):
 def _start_kernels():
     "Let a second process import what the notebooks need, while this one imports the same"
     from lightvision.study.kernels import CAN_FORK, fork_server
-    if CAN_FORK: fork_server()
+    if CAN_FORK: fork_server(early=True)
 
 @contextmanager
 def opened_plan(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed study (.tar)

@@ -17,6 +17,7 @@ from lightvision.data.datasets import get_task
 from lightvision.training import CLOCK
 from lightvision.cli import main
 
+torch.set_num_threads(1)  # sums in another order round otherwise
 COMMAND = [str(Path(sys.executable).parent/"lightvision")]
 
 PLAN = """
@@ -42,11 +43,8 @@ def quiet_machine(monkeypatch):
 
 @pytest.fixture(scope="module")
 def task():
-    "Ten classes, five images of each and part; one thread, for sums in another order round otherwise."
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield get_task("landcover-mini").few(None, 5)
-    torch.set_num_threads(threads)
+    "Ten classes, five images of each and part."
+    return get_task("landcover-mini").few(None, 5)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 "The byte budget as a whole: networks of several kinds, interruption by a kill, exactness of the cost model, and wrong input"
-import ctypes, dataclasses, json, os, signal, subprocess, sys, time
+import ctypes, dataclasses, json, os, signal, subprocess, sys
 from pathlib import Path
 
 import numpy as np, pytest, torch
+
+from conftest import wait_for
 
 from lightvision.core import LightVisionError, parse_size
 from lightvision.data.datasets import get_task
@@ -90,17 +92,15 @@ fit_budget(small(task, "test_resnet"), task, 40_000, SETTINGS, context, folder=s
 """
 
 def test_a_killed_search_continues_bit_exactly(task, context, tmp_path):
-    start = lambda folder: subprocess.Popen([sys.executable, "-W", "ignore", "-c", SEARCH, str(folder)], env=dict(os.environ, PYTHONPATH=os.pathsep.join(
-        [str(Path(__file__).parent), *sys.path])), stderr=subprocess.PIPE)
-    whole = start(tmp_path/"whole")
-    assert whole.wait(600) == 0, whole.stderr.read().decode()
-    broken = start(tmp_path/"broken")
-    until = time.monotonic() + 600
-    while not (tmp_path/"broken"/"iteration2"/"allocation.json").exists() and broken.poll() is None and time.monotonic() < until: time.sleep(0.02)
+    "In another process, whose one thread sums in the same order as ours."
+    def search(folder): return fit_budget(small(task, "test_resnet"), task, 40_000, SETTINGS, context, folder=folder)
+    search(tmp_path/"whole")
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    broken = subprocess.Popen([sys.executable, "-W", "ignore", "-c", SEARCH, str(tmp_path/"broken")], env=dict(os.environ, PYTHONPATH=path))
+    wait_for(lambda: (tmp_path/"broken"/"iteration2"/"allocation.json").exists() or broken.poll() is not None, 600)
     broken.send_signal(signal.SIGKILL); broken.wait()
     assert not (tmp_path/"broken"/"model.safetensors").exists() # it was not finished
-    again = start(tmp_path/"broken")
-    assert again.wait(600) == 0, again.stderr.read().decode()
+    search(tmp_path/"broken")
     assert (tmp_path/"whole"/"model.safetensors").read_bytes() == (tmp_path/"broken"/"model.safetensors").read_bytes()
 
 def test_every_method_has_the_same_training(task, context, tmp_path):

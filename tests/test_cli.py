@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import COMMAND
 from lightvision.study.plan import load_plan
 from lightvision.cli import main
 
@@ -125,7 +124,7 @@ def test_every_shipped_plan_is_valid():
     assert plans and all(load_plan(p).about for p in plans)
 
 
-def test_a_study_travels_to_a_machine_that_shares_nothing(tmp_path, plan, monkeypatch, capsys):
+def test_a_study_travels_to_a_machine_that_shares_nothing(tmp_path, plan, forks, monkeypatch, capsys):
     "Packed here, run in another folder with an empty home, merged back; a second merge changes nothing."
     monkeypatch.chdir(tmp_path)
     there, path = tmp_path/"there", plan(per_class=8, epochs=1)
@@ -134,7 +133,7 @@ def test_a_study_travels_to_a_machine_that_shares_nothing(tmp_path, plan, monkey
     assert main(["study", str(path), "--pack", str(there/"study.tar")]) == 0
     env = {**os.environ, "HOME": str(there/"home"), "LIGHTVISION_CACHE": str(there/"cache"), "LIGHTVISION_DATA": str(there/"none")}
 
-    def away(*args): return subprocess.run([*COMMAND, *args], cwd=there, env=env, capture_output=True, text=True)
+    def away(*args): return forks.call(*args, cwd=there, env=env)
     done = away("study", "study.tar", "--workers", "2")
     assert done.returncode == 0, done.stderr
     done = away("results", "study.tar", "--pack", "back.tar")

@@ -40,10 +40,6 @@ def train(forks, folder, arch):
 
 
 @pytest.fixture(scope="module")
-def trained(forks, tmp_path_factory): return train(forks, tmp_path_factory.mktemp("trained"), "mobilenetv2_035")
-
-
-@pytest.fixture(scope="module")
 def tiny(forks, tmp_path_factory): return train(forks, tmp_path_factory.mktemp("tiny"), "test_resnet")  # few layers, so that a search is short
 
 
@@ -108,13 +104,13 @@ def test_pages_and_evidence(study, forks, tmp_path):
     assert refused.returncode == 2 and line.startswith("lightvision: ") and "was changed after its Record" in line
 
 
-def test_compress_in_the_order_given(lightvision, trained, tmp_path):
-    done = lightvision("compress", "--arch", "mobilenetv2_035", "--checkpoint", trained, "--methods", "distillation", "pruning", "qat", "--epochs", "1", timeout=600)
+def test_compress_in_the_order_given(lightvision, tiny, tmp_path):
+    done = lightvision("compress", "--arch", "test_resnet", "--checkpoint", tiny, "--methods", "distillation", "pruning", "qat", "--epochs", "1", timeout=600)
     assert done.returncode == 0, done.stderr
     assert "kd+prune50+qat8: " in done.stdout and "times smaller" in done.stdout
     path, = (tmp_path/"runs/pool").glob("*/model.safetensors")
     measures = json.loads(path.with_name("measures.json").read_text())
-    assert measures["recipe"] == "kd+prune50+qat8" and measures["bytes"] == path.stat().st_size < trained.stat().st_size/4
+    assert measures["recipe"] == "kd+prune50+qat8" and measures["bytes"] == path.stat().st_size < tiny.stat().st_size/4
     more = lightvision("compress", "--checkpoint", path, "--methods", "ptq", "--bits", "4")  # what was compressed can be compressed further
     assert more.returncode == 0, more.stderr
 
@@ -124,12 +120,12 @@ def test_compress_in_the_order_given(lightvision, trained, tmp_path):
     (["--methods", "qat", "--bits", "3"], ["qat3", "qat2"]),
     (["--methods", "prune55"], ["prune55", "prune50"]),
     (["--methods", "kd", "--dataset", "eurosta"], ["eurosta", "eurosat"]),
-    (["--methods", "kd", "--arch", "resnet18"], ["mobilenetv2_035", "resnet18"]),
+    (["--methods", "kd", "--arch", "resnet18"], ["test_resnet", "resnet18"]),
     (["--methods", "qat", "--epochs", "0"], ["epochs", "at least 1"]),
     (["--methods", "fp32", "kd", "--teacher", "nowhere.safetensors"], ["nowhere.safetensors"]),
 ])
-def test_mistakes_get_one_line(refused, trained, tmp_path, arguments, words):
-    done = refused("compress", "--checkpoint", trained, *arguments)
+def test_mistakes_get_one_line(refused, tiny, tmp_path, arguments, words):
+    done = refused("compress", "--checkpoint", tiny, *arguments)
     assert done.returncode == 2, (done.stdout, done.stderr)
     lines = [line for line in done.stderr.splitlines() if line.startswith("lightvision: ")]
     assert len(lines) == 1 and "Traceback" not in done.stderr

@@ -43,7 +43,7 @@ def complete(out, n=4):
 
 
 def test_a_killed_server_and_a_killed_study_lose_nothing(plan, tmp_path, lightvision):
-    path, out, reference = plan(per_class=24, epochs=6), tmp_path/"out", tmp_path/"reference"
+    path, out, reference = plan(per_class=16, epochs=6), tmp_path/"out", tmp_path/"reference"
 
     # 1. The process that all kernels come from dies while they work on Runs, with another Run already finished.
     study = start("study", path, "--out", out, "--workers", 2, cwd=tmp_path)

@@ -178,7 +178,7 @@ def test_wrong_settings_are_named_in_one_line(make, text):
 
 def test_the_tower_of_clip_shrinks_and_teaches(task):
     "The largest network we know, with random weights: only its shapes are new."
-    few = task.few(None, 2)
+    few = task.few(None, 1)
     tower = model_for(few, "clip_vit_b32", weights="scratch")
     student = Recipe.parse("kd", {"kd": dict(epochs=1, batch_size=20)}).apply(small(few), few, context_of(tower))
     assert student.training is False and student.config["arch"] == "test_efficientnet"

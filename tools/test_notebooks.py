@@ -91,7 +91,7 @@ def main():
     for p, cells in stale:
         for i, before, now in cells:
             print(f"{p}: what is stored under cell {i} is not what it prints now\n--- stored\n{before}\n+++ now\n{now}", file=sys.stderr)
-    slowest = sorted(results, key=lambda r: -r[1])[:8]
+    slowest = sorted(results, key=lambda r: -r[1])[:5]
     print(f"{len(results)} notebooks; slowest:", ", ".join(f"{p.stem} {seconds:.0f} s" for p, seconds, *_ in slowest))
     if stale and not args.renew: print("look at the difference, then: python tools/test_notebooks.py --renew", file=sys.stderr)
     if failed or (stale and not args.renew): sys.exit(1)

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from ctypes import CDLL
 from threading import Lock
 from uuid import uuid4
 
@@ -26,8 +27,6 @@ PRELOAD = ("matplotlib.pyplot", "pandas", "torch", "timm", "lightvision.training
 def _become_kernel(request):
     "In the copy: what a new interpreter would do with this command"
     os.setsid()
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0); os.dup2(2, 1)  # the server's pipes are not ours
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"], JPY_PARENT_PID=str(os.getppid()))
@@ -37,47 +36,91 @@ def _become_kernel(request):
     from ipykernel.kernelapp import launch_new_instance
     launch_new_instance()
 
+def _poll(pid):
+    "How a kernel ended; None: it runs"
+    try: ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError: return 0
+    return os.waitstatus_to_exitcode(status) if ended else None
+
 def _serve_forks():
     "Import what notebooks need, then fork a kernel for each request on stdin"
     from importlib import import_module
+    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what a notebook prints to file 1 is no answer
     for name in PRELOAD: import_module(name)
-    try: print("ready", flush=True)
+    _keep_memory()
+    try: print("ready", file=answers)
     except BrokenPipeError: os._exit(0)  # nobody waits any more
-    for line in sys.stdin:
+    for line in requests:
         request = json.loads(line)
-        if "poll" in request:
-            try: pid, status = os.waitpid(request["poll"], os.WNOHANG)
-            except ChildProcessError: pid, status = request["poll"], 0
-            print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
-        elif pid := os.fork(): print(pid, flush=True)
+        if "poll" in request: print(json.dumps(_poll(request["poll"])), file=answers)
+        elif pid := os.fork(): print(pid, file=answers)
         else:
+            requests.close(); answers.close()
             try: _become_kernel(request)
             finally: os._exit(1)
 
-# %% ../../nbs/11ab_kernels.ipynb #0521ee29
+# %% ../../nbs/11ab_kernels.ipynb #102a2ad4
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32),
                "MALLOC_TOP_PAD_": str(2**28)}
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
+def _keep_memory():
+    "`KEEP_MEMORY` for a process that runs already, by the numbers that malloc.h gives these settings"
+    mallopt = getattr(CDLL(None), "mallopt", None)
+    for number, value in ((-3, 2**30), (-1, 2**31 - 1), (-2, 2**28)):
+        if mallopt: mallopt(number, value)
+
+def _spawned():
+    "A server in an interpreter of its own"
+    code = "from lightvision.study.kernels import _serve_forks; _serve_forks()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               text=True, start_new_session=True, env={**os.environ, **ONE_THREAD})
+    return process, process.stdin, process.stdout
+
+def _copied():
+    "A server that begins as a copy of this process"
+    (theirs, ours), (answers, answering) = os.pipe(), os.pipe()
+    if pid := os.fork():
+        os.close(theirs); os.close(answering)
+        return _Copy(pid), os.fdopen(ours, "w"), os.fdopen(answers)
+    try:
+        os.setsid()
+        os.dup2(theirs, 0); os.dup2(answering, 1)
+        for end in (theirs, ours, answers, answering): os.close(end)
+        os.environ.update(ONE_THREAD)
+        _serve_forks()
+    finally: os._exit(0)
+
+# %% ../../nbs/11ab_kernels.ipynb #9ff2d07d
+class _Copy:
+    "A child process, as `subprocess.Popen` shows one"
+    def __init__(self, pid): self.pid, self.returncode = pid, None
+    def poll(self):
+        if self.returncode is None: self.returncode = _poll(self.pid)
+        return self.returncode
+    def wait(self):
+        while self.poll() is None: time.sleep(0.02)
+        return self.returncode
+    def kill(self): os.kill(self.pid, signal.SIGKILL)
+
 class ForkServer:
     "A process that forks kernels for all threads of this one; its imports go on while we do something else"
-    def __init__(self):
+    def __init__(self, copy: bool = False):  # of this process, which must have one thread
         self.lock, self.ready = Lock(), False
-        code = "from lightvision.study.kernels import _serve_forks; _serve_forks()"
-        self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, start_new_session=True,
-                                        env={**os.environ, **KEEP_MEMORY, **ONE_THREAD})
+        self.process, self.requests, self.answers = _copied() if copy else _spawned()
 
     def alive(self): return self.process.poll() is None
     def ask(self, **request) -> int:  # a process id, or an exit status; None: it runs
         "One request, one answer"
         with self.lock:
-            if not self.ready: self.ready = bool(self.process.stdout.readline())
-            print(json.dumps(request), file=self.process.stdin, flush=True)
-            return json.loads(self.process.stdout.readline())
+            if not self.ready: self.ready = bool(self.answers.readline())
+            print(json.dumps(request), file=self.requests, flush=True)
+            return json.loads(self.answers.readline())
     def close(self):
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.requests.close()
+        self.answers.close()
         self.process.wait()
 
 # %% ../../nbs/11ab_kernels.ipynb #e1abf7f3
@@ -112,11 +155,16 @@ class Forked:
 CAN_FORK = sys.platform == "linux"
 _server, _starting = None, Lock()
 
-def fork_server() -> ForkServer:  # of this process
+def _one_thread():
+    try: return len(os.listdir("/proc/self/task")) == 1
+    except OSError: return False
+
+def fork_server(early: bool = False,  # True: nothing is held open or locked yet, so that a copy is safe
+                ) -> ForkServer:  # of this process
     "The fork server that lives, or a new one; called early, it imports while we do something else"
     global _server
     with _starting:
-        if _server is None or not _server.alive(): _server = ForkServer()
+        if _server is None or not _server.alive(): _server = ForkServer(copy=early and _one_thread())
         return _server
 
 # %% ../../nbs/11ab_kernels.ipynb #302fcc7e
