@@ -169,12 +169,12 @@ def make_optimizer(model: torch.nn.Module, # any network
                    settings: TrainSettings, # optimizer, lr, weight_decay
                   ) -> torch.optim.Optimizer:
     "AdamW or Nesterov SGD, without weight decay for biases, normalisation and embeddings"
-    spared = getattr(getattr(model, "net", model), "no_weight_decay", lambda: set())()
-    params = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    plain = [p for n, p in params if p.ndim <= 1 or n.removeprefix("net.") in spared]
-    decay = [p for n, p in params if not (p.ndim <= 1 or n.removeprefix("net.") in spared)]
-    groups = [g for g in (dict(params=decay, weight_decay=settings.weight_decay),
-                          dict(params=plain, weight_decay=0.0)) if g["params"]]
+    spared, kinds = getattr(getattr(model, "net", model), "no_weight_decay", lambda: set())(), {}
+    for name, p in model.named_parameters():
+        plain = p.ndim <= 1 or name.removeprefix("net.") in spared
+        if p.requires_grad: kinds.setdefault((plain, getattr(p, "rate", 1.0)), []).append(p)
+    groups = [dict(params=params, weight_decay=0.0 if plain else settings.weight_decay, rate=rate)
+              for (plain, rate), params in sorted(kinds.items(), key=lambda kind: kind[0])]
     if settings.optimizer == "adamw": return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True, fused=True)
 
@@ -284,7 +284,7 @@ def train_epoch(model: torch.nn.Module, # changed in place; on its device, in tr
             x, step, target = x.contiguous(memory_format=layout), (epoch - 1)*steps + i, y
             if settings.mixup: x, target, y = mixup(x, y, task.n_classes, settings.mixup, rng)
             lr = lr_at(step, steps*settings.epochs, settings)
-            for group in optimizer.param_groups: group["lr"] = lr
+            for group in optimizer.param_groups: group["lr"] = lr*group.get("rate", 1.0)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 value = loss(model, x, target, context)
             losses.append(value.detach().float())

@@ -316,6 +316,7 @@ class QatSettings(RecoverySettings):
     float_bits: int = 32 # of scales and biases in the file: 32 or 16
     reestimate: int = 1024 # training images for the statistics of batch normalisation after training
     damping: float = 0.0 # pull of each weight to its nearest grid value, at 4 bits and less
+    scale_rate: float = 1.0 # learning rate of the grids' scales, as a multiple of `lr`
 
     def __post_init__(self):
         _map_to_text(self)
@@ -326,7 +327,8 @@ class QatSettings(RecoverySettings):
         enough = "at least 2: batch normalisation averages over images"
         return super().rules() | dict(calibration_images=(self.calibration_images >= 2, enough),
                                       reestimate=(self.reestimate >= 2, enough),
-                                      damping=(0 <= self.damping < float("inf"), "0 or more"))
+                                      damping=(0 <= self.damping < float("inf"), "0 or more"),
+                                      scale_rate=(0 <= self.scale_rate < float("inf"), "0 or more"))
 
 # %% ../../nbs/04b_quantization.ipynb #5ff993c4
 def prepare_qat(model, # float; it is changed
@@ -345,6 +347,8 @@ def prepare_qat(model, # float; it is changed
     # rounding has changed what it sees
     if min(layer.bits for layer in quantized_layers(model).values()) < 8: estimate_batch_norm(model, images())
     set_activation_ranges(model, images(), settings.range_method)
+    for q in (*quantized_layers(model).values(), *activation_quantizers(model).values()):
+        q.log_scale.rate = settings.scale_rate
     return model
 
 # %% ../../nbs/04b_quantization.ipynb #33a0b141

@@ -276,7 +276,9 @@ def _sources(recipe):
     while todo:
         module = todo.pop()
         if module in found or ELSEWHERE.match(module): continue
-        found[module] = definitions(inspect.getsource(import_module(module)))
+        says = getattr(import_module(module), "SAYS_ONLY", ())
+        named = definitions(inspect.getsource(import_module(module)))
+        found[module] = {name: text for name, text in named.items() if name not in says}
         imports = imports_of(module)
         from_core |= imports.pop("lightvision.core", set())
         todo += [*imports, *getattr(import_module(module), "REACHES", ())]
