@@ -77,8 +77,8 @@ def test_a_killed_server_and_a_killed_study_lose_nothing(plan, tmp_path, lightvi
     for name in expected: pd.testing.assert_frame_equal(ours[name], expected[name], check_exact=True)
 
 
-def test_a_running_cluster(plan, tmp_path, lightvision):
-    address = tmp_path/"scheduler.json"
+def test_a_running_cluster_loses_a_worker(plan, tmp_path):
+    address, out = tmp_path/"scheduler.json", tmp_path/"out"
     dask = [sys.executable, "-m", "dask"]
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
     cluster = [subprocess.Popen(dask + ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address)], **quiet)]
@@ -86,9 +86,11 @@ def test_a_running_cluster(plan, tmp_path, lightvision):
         wait_for(lambda: address.exists() and address.read_text().strip(), 60, "the scheduler")
         cluster += [subprocess.Popen(dask + ["worker", "--scheduler-file", str(address), "--nthreads", "1", "--no-dashboard"], **quiet) for _ in range(2)]
         scheduler = json.loads(address.read_text())["address"]
-        done = lightvision("study", plan(epochs=2), "--out", tmp_path/"out", "--scheduler", scheduler)
-        assert done.returncode == 0, done.stderr
-        complete(tmp_path/"out")
+        study = start("study", plan(epochs=8), "--out", out, "--scheduler", scheduler, cwd=tmp_path)
+        kernel = wait_for(lambda: (run := underway(out)) and kernel_of(run), what="the kernel of a Run that is underway")
+        kernel.parent().parent().kill() # the server's parent: the worker that this Run was given to
+        assert study.wait(200) == 0, study.communicate()
+        complete(out)
     finally:
         for p in reversed(cluster): p.terminate()
         for p in cluster: p.wait(20)
@@ -128,6 +130,7 @@ def test_a_second_study_in_the_same_folder_is_refused_and_changes_nothing(plan, 
     before = contents()
     second = lightvision("study", path, "--out", out)
     assert second.returncode == 2 and "another process is working" in second.stderr
-    assert contents() == before and first.poll() is None
-    for p in family: p.kill()
-    first.wait()
+    assert contents() == before
+    for p in family: p.resume()
+    assert first.wait(200) == 0
+    complete(out)

@@ -279,8 +279,7 @@ def budget_step(model, # a trained network
                ) -> Classifier: # the best network that fits
     "Search a network of so many bytes"
     taught = context if settings.needs_teacher else dataclasses.replace(context, teacher=None)
-    known = {f.name: getattr(settings, f.name) for f in dataclasses.fields(BudgetSettings)}
-    return fit_budget(model, task, parse_size(settings.size), BudgetSettings(**known), taught,
+    return fit_budget(model, task, parse_size(settings.size), settings, taught,
                       method=METHODS[settings.method]).model
 
 # %% ../../nbs/06b_baselines.ipynb #6acab58d

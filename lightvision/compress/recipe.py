@@ -154,7 +154,7 @@ ORDERS = (
           "refused", notable=True),
     Order(("ptq", "qat"), ("budget",),
           "replaced: the search starts from the network's float form and chooses the bits", notable=True))
-SAYS_ONLY = "ORDERS", "SAYS_ONLY" # what tells people something and decides no result: see `code_hash`
+SAYS_ONLY = ("ORDERS",) # what tells people something and decides no result: see `code_hash`
 
 # %% ../../nbs/02a_recipe.ipynb #9969922c
 def order_of(earlier: Step, # a step

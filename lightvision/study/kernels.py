@@ -62,15 +62,14 @@ def _serve_forks():
             finally: os._exit(1)
 
 # %% ../../nbs/11ab_kernels.ipynb #102a2ad4
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32),
-               "MALLOC_TOP_PAD_": str(2**28)}
+_MALLOC = {"MMAP_THRESHOLD": (-3, 2**30), "TRIM_THRESHOLD": (-1, 2**31 - 1), "TOP_PAD": (-2, 2**28)}
+KEEP_MEMORY = {f"MALLOC_{name}_": str(value) for name, (_, value) in _MALLOC.items()}
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 def _keep_memory():
     "`KEEP_MEMORY` for a process that runs already, by the numbers that malloc.h gives these settings"
-    mallopt = getattr(CDLL(None), "mallopt", None)
-    for number, value in ((-3, 2**30), (-1, 2**31 - 1), (-2, 2**28)):
-        if mallopt: mallopt(number, value)
+    if mallopt := getattr(CDLL(None), "mallopt", None):
+        for number, value in _MALLOC.values(): mallopt(number, value)
 
 def _spawned():
     "A server in an interpreter of its own"
@@ -95,15 +94,19 @@ def _copied():
 
 # %% ../../nbs/11ab_kernels.ipynb #9ff2d07d
 class _Copy:
-    "A child process, as `subprocess.Popen` shows one"
+    "A copy of this process, with what others ask of a `subprocess.Popen`"
     def __init__(self, pid): self.pid, self.returncode = pid, None
+    def ended(self): return _poll(self.pid)
     def poll(self):
-        if self.returncode is None: self.returncode = _poll(self.pid)
+        if self.returncode is None: self.returncode = self.ended()
         return self.returncode
     def wait(self):
         while self.poll() is None: time.sleep(0.02)
         return self.returncode
-    def kill(self): os.kill(self.pid, signal.SIGKILL)
+    def send_signal(self, number):
+        if self.poll() is None: os.kill(self.pid, number)
+    def kill(self): self.send_signal(signal.SIGKILL)
+    def terminate(self): self.send_signal(signal.SIGTERM)
 
 class ForkServer:
     "A process that forks kernels for all threads of this one; its imports go on while we do something else"
@@ -126,30 +129,20 @@ class ForkServer:
 # %% ../../nbs/11ab_kernels.ipynb #e1abf7f3
 SERVER_GONE = -signal.SIGHUP  # a kernel's exit status where its server died before it
 
-class Forked:
+class Forked(_Copy):
     "A forked kernel, as jupyter_client knows processes"
     stdin = stdout = stderr = None  # it writes to the server's stderr
     def __init__(self, server: ForkServer,  # it makes the copy
                  command: list,  # as for an interpreter: [name, *arguments]
                  cwd: str,  # where the kernel works
                  environment: dict):  # its environment variables
-        self.server, self.returncode = server, None
-        self.pid = server.ask(command=command, cwd=str(cwd), environment=environment)
+        self.server = server
+        super().__init__(server.ask(command=command, cwd=str(cwd), environment=environment))
 
-    def poll(self):
-        if self.returncode is None:
-            try: self.returncode = self.server.ask(poll=self.pid)
-            except (OSError, ValueError): self.returncode = SERVER_GONE
-        return self.returncode
-
-    def wait(self):
-        while self.poll() is None: time.sleep(0.02)
-        return self.returncode
-
-    def send_signal(self, number):  # see `signal`
-        if self.poll() is None: os.kill(self.pid, number)
-    def kill(self): self.send_signal(signal.SIGKILL)
-    def terminate(self): self.send_signal(signal.SIGTERM)
+    def ended(self):
+        "The exit status of a child of the server's, which only it can tell; None: the kernel runs"
+        try: return self.server.ask(poll=self.pid)
+        except (OSError, ValueError): return SERVER_GONE
 
 # %% ../../nbs/11ab_kernels.ipynb #4b854ed8
 CAN_FORK = sys.platform == "linux"

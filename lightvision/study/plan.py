@@ -230,7 +230,7 @@ def definitions(source: str,  # of a module
         name = _name_of(node)
         while name in named: name += "'"  # `@patch` defines methods of one name for several classes
         named[name] = ast.unparse(node)
-    named.pop("__all__", None)
+    for name in ("__all__", "SAYS_ONLY"): named.pop(name, None)
     return named
 
 # %% ../../nbs/11_plan.ipynb #4b3cbfb6
@@ -276,12 +276,11 @@ def _sources(recipe):
     while todo:
         module = todo.pop()
         if module in found or ELSEWHERE.match(module): continue
-        says = getattr(import_module(module), "SAYS_ONLY", ())
-        named = definitions(inspect.getsource(import_module(module)))
-        found[module] = {name: text for name, text in named.items() if name not in says}
-        imports = imports_of(module)
+        there, imports = import_module(module), imports_of(module)
+        found[module] = definitions(inspect.getsource(there))
+        for name in getattr(there, "SAYS_ONLY", ()): del found[module][name]
         from_core |= imports.pop("lightvision.core", set())
-        todo += [*imports, *getattr(import_module(module), "REACHES", ())]
+        todo += [*imports, *getattr(there, "REACHES", ())]
     found["core"] = used(definitions(inspect.getsource(import_module("lightvision.core"))), from_core)
     return found
 

@@ -323,11 +323,11 @@ def write_report(study_folder,  # the folder that holds records.csv
     import papermill
     study_folder, pool = Path(study_folder).resolve(), Path(pool).resolve()
     executed = study_folder/f".{notebook}.ipynb"
-    said = dict(study=name, about=about, records="records.csv", pool=str(pool))
+    manager = kernel_manager([], CAN_FORK, QUIET_IMPORTS, study_folder)
     papermill.execute_notebook(shipped(f"results/{notebook}.ipynb"), executed, progress_bar=False,
-                               kernel_name="python3", extra_arguments=QUIET,
-                               parameters=said,
-                               kernel_manager_class=kernel_manager([], CAN_FORK, QUIET_IMPORTS, study_folder))
+                               kernel_name="python3", extra_arguments=QUIET, kernel_manager_class=manager,
+                               parameters=dict(study=name, about=about, records="records.csv",
+                                               pool=str(pool)))
     page = html_report(executed, study_folder/f"{PAGES[notebook]}.html", f"LightVision study: {name}")
     executed.replace(page.with_suffix(".ipynb"))
     return page

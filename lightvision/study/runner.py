@@ -298,7 +298,7 @@ def study_client(scheduler: str | None = None,  # "tcp://host:port" of a running
     import dask
     from distributed import Client, LocalCluster
     if scheduler:
-        try: client = Client(scheduler, timeout=5)
+        try: client = Client(scheduler, timeout=10)
         except (OSError, ValueError, TimeoutError):
             raise LightVisionError(f"no Dask scheduler answers at {scheduler}; "
                                    "start one with `dask scheduler`, or leave --scheduler out") from None
