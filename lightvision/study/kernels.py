@@ -20,9 +20,9 @@ from uuid import uuid4
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
-# %% ../../nbs/11ab_kernels.ipynb #2d6af4e3
+# %% ../../nbs/11ab_kernels.ipynb #6d9952ad
 PRELOAD = ("matplotlib.pyplot", "pandas", "torch", "timm", "lightvision.training", "lightvision.study.report",
-           "lightvision.study.runner", "ipykernel.kernelapp", "matplotlib_inline.backend_inline")
+           "lightvision.study.runner", "ipykernel.kernelapp")
 
 def _become_kernel(request):
     "In the copy: what a new interpreter would do with this command"
@@ -30,12 +30,17 @@ def _become_kernel(request):
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"], JPY_PARENT_PID=str(os.getppid()))
+    import matplotlib
     import torch
+    # matplotlib has read its settings without this one, by which a kernel takes the figures as outputs
+    backend = os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    matplotlib.rcParams["backend"] = backend
     if threads := os.environ.get("OMP_NUM_THREADS"): torch.set_num_threads(int(threads))
     sys.argv = [*request["command"], f"--IPKernelApp.parent_handle={os.getppid()}"]
     from ipykernel.kernelapp import launch_new_instance
     launch_new_instance()
 
+# %% ../../nbs/11ab_kernels.ipynb #cacad94c
 def _poll(pid):
     "How a kernel ended; None: it runs"
     try: ended, status = os.waitpid(pid, os.WNOHANG)

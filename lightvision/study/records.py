@@ -92,9 +92,11 @@ def searches(records: pd.DataFrame,  # of a study, of all its recipes
              pool,  # the folder that holds the Runs' folders
              ) -> pd.DataFrame:  # one row a search; `folder` is below `pool`
     "The budget searches of a study's finished Runs."
-    kept = [(run, path) for run in records.run for path in sorted((Path(pool)/run).glob("*/search.json"))]
-    return pd.DataFrame([dict(json.loads(path.with_name("record.json").read_text()), run=run,
-                              folder=path.parent.relative_to(pool).as_posix()) for run, path in kept])
+    kept = [(record, path) for record in records.itertuples()
+            for path in sorted((Path(pool)/record.run).glob("*/search.json"))]
+    return pd.DataFrame([dict(json.loads(path.with_name("record.json").read_text()), run=record.run,
+                              synthetic=record.synthetic, folder=path.parent.relative_to(pool).as_posix())
+                         for record, path in kept])
 
 # %% ../../nbs/11a_records.ipynb #0b7a40a4
 OLD_NAMES = {"extra": "finetune", "dense": "scratch_small"}  # steps that have another name today
