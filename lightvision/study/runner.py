@@ -17,6 +17,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from importlib import import_module
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -304,6 +305,8 @@ def study_client(scheduler: str | None = None,  # "tcp://host:port" of a running
                                    "start one with `dask scheduler`, or leave --scheduler out") from None
         with client: yield client
         return
+    # before there are threads: in Python 3.11 one that parses (lark, for jsonschema) breaks another
+    for name in ("papermill", "ipykernel.kernelspec"): import_module(name)
     settings = {"distributed.worker.memory.terminate": False, "distributed.admin.tick.limit": "1h"}
     here = dict(n_workers=workers or default_workers(), threads_per_worker=1, memory_limit=0, processes=False,
                 dashboard_address="127.0.0.1:0", silence_logs=50)
