@@ -94,7 +94,7 @@ def train(model: Classifier, # of `create_model`; it is copied, not changed
           **settings, # further fields of `TrainSettings` (with a teacher: `DistillSettings`), such as lr
          ) -> Classifier: # trained, in evaluation mode
     "Train a network, with or without a teacher"
-    step = "fp32" if teacher is None else "kd"
+    step = "fp32" if teacher is None else "distill"
     recipe = Recipe.parse(step, {step: dict(settings, epochs=epochs)})
     context = Context(seed=seed, device=device, teacher=teacher, folder=folder, progress=progress)
     return _run(model, task, recipe, context)

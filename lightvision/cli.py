@@ -91,13 +91,13 @@ def _distil(run, teacher, out):
     from lightvision.study.plan import POOL, code_hash
     from lightvision.study.runner import open_run, sole_owner
     check_teacher(teacher)
-    settings = {"kd": {k: v for k, v in run.settings["fp32"].items() if k != "label_smoothing"}}
-    run = replace(run, recipe="kd", settings=settings, start="", code_hash=code_hash("kd"))
+    settings = {"distill": {k: v for k, v in run.settings["fp32"].items() if k != "label_smoothing"}}
+    run = replace(run, recipe="distill", settings=settings, start="", code_hash=code_hash("distill"))
     folder = Path(out)/POOL/f"{run.name}-{content_hash(teacher)[:8]}"
     with sole_owner(folder, wait=0):
         task, model, context = open_run(run, folder, progress=True)
         context.teacher = load_model(teacher)
-        return folder, finish_run(run, Recipe.parse("kd", settings), task, model, context)
+        return folder, finish_run(run, Recipe.parse("distill", settings), task, model, context)
 
 def _train(run, out):
     "Train the network of a Run from labels: its folder and its measures"

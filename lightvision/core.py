@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import UnionType
 
 # %% ../nbs/00_core.ipynb #eee19667
 class LightVisionError(Exception):
@@ -61,6 +62,10 @@ def cast(
     return made if made == float(value) else None
 
 # %% ../nbs/00_core.ipynb #f2e73e73
+def _kind_of(declared):
+    "The kind that a field is declared as, and whether None is allowed too"
+    return (declared.__args__[0], True) if isinstance(declared, UnionType) else (declared, False)
+
 @dataclass(frozen=True)
 class Settings:
     "Settings checked when they are made; derive from it, and declare fields and `rules`"
@@ -71,10 +76,10 @@ class Settings:
 
     def __post_init__(self):
         for f in dataclasses.fields(self):
-            if f.type not in KINDS: continue
-            given = getattr(self, f.name)
-            value = cast(given, f.type)
-            if value is None: raise LightVisionError(f"{f.name} is {given!r}: it must be {KINDS[f.type]}")
+            (kind, optional), given = _kind_of(f.type), getattr(self, f.name)
+            if kind not in KINDS or (optional and given is None): continue
+            value = cast(given, kind)
+            if value is None: raise LightVisionError(f"{f.name} is {given!r}: it must be {KINDS[kind]}")
             object.__setattr__(self, f.name, value)
         for name, (kept, rule) in self.rules().items():
             if not kept: raise LightVisionError(f"{name} is {getattr(self, name)!r}: it must be {rule}")

@@ -68,6 +68,7 @@ class Context:
     progress: bool = True # whether to show a progress bar
     preset: str = "quick" # "smoke", "quick" or "full": how much computing the plan allows
     history: list = field(default_factory=list) # one dict per epoch, filled while training
+    done: float = 0.0 # fraction of the training steps behind it, for losses that change on the way
 
 # %% ../nbs/02_training.ipynb #0b2b7dcd
 def resolve_device(device: str = "auto", # "cpu", "cuda", "cuda:1" or "auto"
@@ -283,7 +284,7 @@ def train_epoch(model: torch.nn.Module, # changed in place; on its device, in tr
                                            settings.augment)):
             x, step, target = x.contiguous(memory_format=layout), (epoch - 1)*steps + i, y
             if settings.mixup: x, target, y = mixup(x, y, task.n_classes, settings.mixup, rng)
-            lr = lr_at(step, steps*settings.epochs, settings)
+            lr, context.done = lr_at(step, steps*settings.epochs, settings), step/(steps*settings.epochs)
             for group in optimizer.param_groups: group["lr"] = lr*group.get("rate", 1.0)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 value = loss(model, x, target, context)

@@ -46,7 +46,7 @@ def test_verbs_for_people_and_for_programs(tmp_path, monkeypatch, capsys):
     train = "train", "landcover-mini", "mobilenetv3_small_050", "--weights", "scratch", "--epochs", 1
     teacher = json.loads(call(*train, "--json").splitlines()[-1])
     student = json.loads(call(*train, "--teacher", teacher["checkpoint"], "--json").splitlines()[-1])
-    assert student["recipe"] == "kd" and student["checkpoint"] != teacher["checkpoint"]
+    assert student["recipe"] == "distill" and student["checkpoint"] != teacher["checkpoint"]
     assert json.loads(call(*train, "--teacher", teacher["checkpoint"], "--json").splitlines()[-1]) == student # found again
 
     evaluate = "evaluate", "--checkpoint", student["checkpoint"]

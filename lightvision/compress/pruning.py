@@ -126,8 +126,9 @@ class PruneSettings(RecoverySettings):
     "How to prune and how to fine-tune"
     # of the channels (heads, neurons) that can go: of the weights, about 1 - (1 - p)^2; see `target`
     percent: int = 50
-    # one of `CRITERIA`; it knows the task; random is the control
-    criterion: str = "taylor"
+    criterion: str = "taylor" # one of `CRITERIA`; it knows the task; random is the control
+    # "best": what scores highest; "random": as wide layers, other channels: the control inherited-random
+    keeps: str = "best"
     # "global": one threshold for all layers; "layer": the same fraction of each; "measured": by sensitivity
     scope: str = "global"
     target: str = "parameters" # scope measured only: percent counts "parameters" or "macs"
@@ -141,6 +142,7 @@ class PruneSettings(RecoverySettings):
         return super().rules() | dict(
             criterion=(self.criterion in CRITERIA,
                        f"one of {', '.join(CRITERIA)}; {suggest(self.criterion, CRITERIA, n=1)}"),
+            keeps=(self.keeps in ("best", "random"), "\"best\" or \"random\""),
             scope=(self.scope in ("global", "layer", "measured"), "\"global\", \"layer\" or \"measured\""),
             target=(self.target in ("parameters", "macs"), "\"parameters\" or \"macs\""),
             sensitivity_images=(self.sensitivity_images >= 2, "at least 2"),
@@ -154,8 +156,7 @@ class PruneSettings(RecoverySettings):
         super().__post_init__()
         if self.percent/100 > self.max_ratio:
             raise LightVisionError(f"percent is {self.percent} but max_ratio lets no layer lose more than "
-                                   f"{self.max_ratio:.0%}: "
-                                   "raise max_ratio or lower percent")
+                                   f"{self.max_ratio:.0%}: raise max_ratio or lower percent")
 
 # %% ../../nbs/05_pruning.ipynb #2b098fc4
 def _sums(model, cut, value_of): # sums over all numbers of each unit: [units]
@@ -415,6 +416,7 @@ def prune_once(model: Classifier, # float, changed in place
     found = scores(model, groups, settings.criterion, task, settings, context)
     start = {g.name: (full or {}).get(g.name, g.width) for g in groups}
     counts = widths_for(model, groups, found, fraction, start, task, settings, context)
+    if settings.keeps == "random": found = scores(model, groups, "random", context=context)
     kept = [torch.arange(g.width) if s is None else s.topk(n).indices.sort().values
             for g, s, n in zip(groups, found, counts)]
     return remove(model, groups, kept)

@@ -16,7 +16,7 @@ from torch import nn
 from ..core import LightVisionError, seed_of
 from ..models.checkpoint import add_edit
 from ..models.classifier import Classifier
-from ..training import TrainSettings, fit
+from .distillation import DistillSettings, recover
 from .pruning import PruneSettings, _parameters, cut_out, find_groups, rounded
 from .recipe import step
 
@@ -58,9 +58,22 @@ def _ratio_for(fraction, left):
         low, high = (middle, high) if left(middle) < fraction else (low, middle)
     return min((low, high), key=lambda ratio: abs(left(ratio) - fraction))
 
+def _nearest(full, groups, fraction, round_to):
+    "Fraction, ratio and settings that come nearest; rounded as coarsely as an error of a twentieth allows"
+    found = []
+    while round_to >= 1 and not (found and abs(found[-1][0] - fraction) <= fraction/20):
+        settings = PruneSettings(round_to=round_to, max_ratio=0.999)
+        def left(ratio): return _fraction_at(full, groups, ratio, settings)
+        ratio = _ratio_for(fraction, left)
+        found.append((left(ratio), ratio, settings))
+        round_to //= 2
+    return min(found, key=lambda f: abs(f[0] - fraction))
+
+# %% ../../nbs/05b_scratch_small.ipynb #5022c286
 def narrow(model: Classifier, # gives the architecture; its weights are not used
            fraction: float, # of the parameters, in (0, 1)
-           round_to: int = 8, # see `PruneSettings`
+           # widths are multiples of it, as in `PruneSettings`; halved while it misses by over a twentieth
+           round_to: int = 8,
            seed: int = 0, # of the random weights
           ) -> Classifier: # on the CPU, untrained
     "A thinner network of the same architecture; a `LightVisionError` where no width comes near the fraction"
@@ -69,27 +82,31 @@ def narrow(model: Classifier, # gives the architecture; its weights are not used
     with torch.random.fork_rng(devices=[]): full = Classifier(config)
     arch, groups = config["arch"], find_groups(full)
     if not groups: raise LightVisionError(f"{arch} has no layers that could be narrower")
-    settings = PruneSettings(round_to=round_to, max_ratio=0.999)
-    def left(ratio): return _fraction_at(full, groups, ratio, settings)
-    best = _ratio_for(fraction, left)
-    reached = left(best)
+    reached, ratio, settings = _nearest(full, groups, fraction, round_to)
     if abs(reached - fraction) > fraction/4:
         raise LightVisionError(f"{arch} cannot be narrowed to {fraction:.1%} of its parameters, the nearest "
                                f"is {reached:.1%}: use that fraction, or another architecture")
-    add_edit(full, {**_cut(full, groups, best, settings), "fraction": reached})
+    add_edit(full, {**_cut(full, groups, ratio, settings), "fraction": reached})
     return reset(full, seed_of(seed, "dense")).eval() # the step's first name: another word, other weights
 
 # %% ../../nbs/05b_scratch_small.ipynb #de134cee
 @dataclass(frozen=True)
-class ScratchSmallSettings(TrainSettings):
+class ScratchSmallSettings(DistillSettings):
     "How small the network is, and how to train it"
+    label_smoothing: float = 0.1 # as in training
+    recovery: str = "labels" # "labels" or "teacher" (the context's, from the first step)
     fraction: float = 0.25 # of the parameters, so of the bytes; a quarter is what prune50 leaves
     round_to: int = 8 # see `PruneSettings`
 
     def rules(self):
         powers = 1, 2, 4, 8, 16, 32
-        return super().rules() | dict(fraction=(0 < self.fraction < 1, "above 0 and below 1"),
+        return super().rules() | dict(recovery=(self.recovery in ("labels", "teacher"),
+                                                "\"labels\" or \"teacher\""),
+                                      fraction=(0 < self.fraction < 1, "above 0 and below 1"),
                                       round_to=(self.round_to in powers, "1, 2, 4, 8, 16 or 32"))
+
+    @property
+    def needs_teacher(self) -> bool: return self.recovery == "teacher"
 
 # %% ../../nbs/05b_scratch_small.ipynb #05aa782f
 @step("scratch_small", ScratchSmallSettings, begins=True)
@@ -99,4 +116,5 @@ def scratch_small(model: Classifier, # gives the architecture
                   context, # seed, device, folder
                  ) -> Classifier: # another network, trained
     "Train a thinner network of the same architecture from random weights"
-    return fit(narrow(model, settings.fraction, settings.round_to, context.seed), task, settings, context)
+    thin = narrow(model, settings.fraction, settings.round_to, context.seed)
+    return recover(thin, task, settings, context)

@@ -186,8 +186,8 @@ def gpu_of(worker,  # name of a Dask worker; those of a cluster on one machine a
 
 # %% ../../nbs/11b_runner.ipynb #10ba2560
 EXPERIMENTS = {"fp32": "run", "finetune": "run", "scratch_small": "run", "kd": "distillation",
-               "ptq": "quantization", "qat": "quantization", "prune": "pruning", "sparse": "pruning",
-               "budget": "budget"}
+               "distill": "distillation", "ptq": "quantization", "qat": "quantization",
+               "prune": "pruning", "sparse": "pruning", "budget": "budget"}
 
 def experiment_of(recipe: str,  # a recipe's short name
                   ) -> str:  # name of a notebook in nbs/experiments
@@ -429,7 +429,7 @@ def seconds_per_epoch(run: Run,  # what to time
 
 # %% ../../nbs/11b_runner.ipynb #ee52acd9
 # a distilled step runs the teacher too, a quantized one rounds: measured on two cores
-SLOWER = {"kd": 1.3, "qat": 2., "budget": 2.}
+SLOWER = {"kd": 1.3, "distill": 1.3, "qat": 2., "budget": 2.}
 OVERHEAD = 6.  # seconds of a Run beside training: kernel, imports, figures; see `bench_runner`
 
 def _setting(run):
