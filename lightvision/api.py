@@ -22,6 +22,7 @@ from .models.classifier import Classifier, model_for
 from .training import Context, evaluate as measure_predictions, predict as predict_split
 from .compress.budget import BudgetSettings, fit_budget as search_budget
 from .compress.recipe import Recipe
+from .deploy.bundle import artifact_of
 from .deploy.export import Artifact, FromFile, export as export_artifact
 from .deploy.runtimes import RUNTIMES
 
@@ -190,9 +191,10 @@ def save(model: Classifier, # any network of these functions
     return save_model(model, Path(path))
 
 # %% ../nbs/11f_api.ipynb #d9ccbeab
-def load(path: str, # a file of `save`, the model.safetensors of a Run, or an Artifact such as leaves.onnx
+def load(path: str, # a file of `save`, the model.safetensors of a Run, an Artifact, or a Bundle (checked)
         ) -> Classifier: # on the CPU, in evaluation mode
     "Load a network, pruned and quantized ones too; raises `LightVisionError` for a truncated or foreign file"
+    if Path(path).is_dir(): path = artifact_of(path)
     return FromFile(path).eval() if Path(path).suffix in RUNTIMES else load_model(path)
 
 # %% ../nbs/11f_api.ipynb #760037b4

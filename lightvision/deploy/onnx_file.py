@@ -314,7 +314,7 @@ def facts_for(config: dict, # of the classifier: classes, image_size, arch
              ) -> dict: # texts by name
     "What goes in, and what comes out"
     height, width = config["image_size"]
-    image = f"float32 [batch, 3, {height}, {width}], RGB, 0 to 1, the whole image resized to this size"
+    image = f"float32 [batch, 3, {height}, {width}], RGB, 0 to 1, scaled (bicubic) to cover, centre crop"
     return dict(classes=json.dumps(config["classes"], ensure_ascii=False),
                 image_size=json.dumps([height, width]),
                 image=image, arch=config["arch"])

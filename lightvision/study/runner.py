@@ -11,6 +11,7 @@ __all__ = ['EXPERIMENTS', 'QUIET', 'QUIET_IMPORTS', 'SLOWER', 'OVERHEAD', 'sole_
 # %% ../../nbs/11b_runner.ipynb #6ed5f1d2
 import base64
 import json
+import logging
 import os
 import signal
 import sys
@@ -225,6 +226,8 @@ def execute_notebook(run: Run,  # its fields are the notebook's parameters
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
+    # its reader of defaults stumbles over recipes with brackets, and does not need to understand them
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     running, error, statuses = folder/".running.ipynb", "", []
     def execute(fork):
         manager = kernel_manager(statuses, fork, environment, folder)
