@@ -279,6 +279,7 @@ def ship(dataset: Param("the path of a folder of images, or eurosat, ucmerced, t
          weights: str = "auto",  # initial weights of both: auto, imagenet or scratch
          quick: store_true = False,  # a first look in minutes: no teacher, fewer epochs
          size: int = None,  # side of the images in pixels; default: the data set's own
+         stem_stride: int = None,  # of the first convolution: 1, or 2 for a quarter of the work
          epochs: int = 16,  # of the student; the teacher has 12
          final_epochs: int = 8,  # of the compressed network
          batch_size: int = 64,  # images a step
@@ -290,9 +291,11 @@ def ship(dataset: Param("the path of a folder of images, or eurosat, ucmerced, t
          ):
     "Train, compress to a size, verify and bundle: from images to a folder for a device."
     from lightvision.ship import ShipSettings, quick_settings, ship as ship_one
-    asked = ShipSettings(budget, tuple(f.removeprefix(".") for f in formats), min_accuracy, arch,
-                         "" if teacher == "none" else teacher, weights, size, split, bool(skip_bad),
-                         per_class, batch_size, epochs=epochs, final_epochs=final_epochs, seed=seed)
+    taught, formats = "" if teacher == "none" else teacher, tuple(f.removeprefix(".") for f in formats)
+    asked = ShipSettings(budget=budget, formats=formats, min_accuracy=min_accuracy, arch=arch, teacher=taught,
+                         weights=weights, size=size, stem_stride=stem_stride, split=split,
+                         skip_bad=bool(skip_bad), per_class=per_class, batch_size=batch_size, epochs=epochs,
+                         final_epochs=final_epochs, seed=seed)
     bundle = ship_one(dataset, out, quick_settings(asked) if quick else asked, checkpoint, work)
     print(f"{bundle/'report.html'}\n{bundle}")
 

@@ -29,7 +29,7 @@ from .deploy.export import WRITERS, export
 from .measure.complexity import count_macs, count_params
 from .study.one_run import (distill_run, measures_of, search_folder, search_run, train_run,
                                        trained)
-from .study.plan import ModelPlan, Plan, check_plan, expand
+from .study.plan import POOL, ModelPlan, Plan, check_plan, expand
 from .study.report import STYLE, plot_failures
 from .study.runner import seconds_per_epoch
 
@@ -44,6 +44,7 @@ class ShipSettings(Settings):
     teacher: str = "efficientnet_lite2" # the network that it learns from; "": none
     weights: str = "auto" # initial weights of both, as in `create_model`
     size: int | None = None # side of the images in pixels; None: the data set's own
+    stem_stride: int | None = None # of both; 2 costs a quarter of 1; None: what suits the size
     split: str = "lightvision" # whose split
     skip_bad: bool = False # leave out files that are no readable images
     per_class: int | None = None # images of a class and split; None: all
@@ -65,29 +66,35 @@ class ShipSettings(Settings):
                     **{n: (getattr(self, n) >= 1, "at least 1") for n in counts})
 
 # %% ../nbs/11i_ship.ipynb #462e621a
-QUICK = dict(teacher="", epochs=6, final_epochs=3) # a first look in minutes
+QUICK = dict(teacher="", stem_stride=2, epochs=6, final_epochs=3) # a first look in minutes
 
 def quick_settings(settings: ShipSettings # as asked for
-                  ) -> ShipSettings: # with less work: no teacher, fewer epochs
+                  ) -> ShipSettings: # with less work: no teacher, a coarser stem, fewer epochs
     "The settings for a first look"
-    less = {k: min(v, getattr(settings, k)) if k != "teacher" else v for k, v in QUICK.items()}
-    return dataclasses.replace(settings, **less)
+    fewer = {k: min(QUICK[k], getattr(settings, k)) for k in ("epochs", "final_epochs")}
+    return dataclasses.replace(settings, **{**QUICK, **fewer})
 
 # %% ../nbs/11i_ship.ipynb #f0fda6c3
 def _run_of(dataset, arch, settings, epochs, smoothing):
     "The Run that trains a network for the chosen images"
     s = settings
     train = dict(epochs=epochs, label_smoothing=smoothing, batch_size=s.batch_size)
-    plan = Plan("ship", [dataset], [ModelPlan(arch, s.weights, train=train)], seeds=[s.seed], size=s.size,
-                split=s.split, per_class=s.per_class, skip_bad=s.skip_bad)
+    model = ModelPlan(arch, s.weights, s.stem_stride, train=train)
+    plan = Plan("ship", [dataset], [model], seeds=[s.seed], size=s.size, split=s.split, per_class=s.per_class,
+                skip_bad=s.skip_bad)
     run, = expand(check_plan(plan))
     return run
 
-def _say(stage, text, run=None):
-    "Announce a stage, with the minutes that its training takes at most"
-    minutes = run and seconds_per_epoch(run)*run.epochs/60
-    print(f"[{stage}/5] {text}" + (f" (about {math.ceil(minutes)} min)" if minutes else ""), flush=True)
+def _say(stage, text, run=None, known=False):
+    "Announce a stage, with the minutes that its training takes from the start"
+    print(f"[{stage}/5] {text}", end="", flush=True)
+    if known: print(" (done before)", flush=True)
+    elif run: print(f" (about {math.ceil(seconds_per_epoch(run)*run.epochs/60)} min)", flush=True)
+    else: print(flush=True)
 
+def _is_done(work, run): return any((Path(work)/POOL).glob(f"{run.name}*/measures.json"))
+
+# %% ../nbs/11i_ship.ipynb #44306f00
 def train_pair(dataset: str, # as `get_task` takes it
                settings: ShipSettings, # which networks, how long
                work, # folder of the Runs
@@ -96,11 +103,12 @@ def train_pair(dataset: str, # as `get_task` takes it
     s, teacher = settings, None
     if s.teacher:
         run = _run_of(dataset, s.teacher, s, s.teacher_epochs, 0.0)
-        _say(1, f"{s.teacher} learns from the labels", run)
+        _say(1, f"{s.teacher} learns from the labels", run, _is_done(work, run))
         teacher = train_run(run, work)[0]/"model.safetensors"
     else: _say(1, "no teacher")
     run = _run_of(dataset, s.arch, s, s.epochs, 0.1)
-    _say(2, f"{s.arch} learns from {'its teacher and ' if teacher else ''}the labels", run)
+    whom = "its teacher and the labels" if teacher else "the labels"
+    _say(2, f"{s.arch} learns from {whom}", run, not teacher and _is_done(work, run))
     folder, _ = distill_run(run, teacher, work) if teacher else train_run(run, work)
     return folder/"model.safetensors", teacher
 
@@ -180,8 +188,9 @@ def compare(result, # of the search
     rows = [_control("teacher", teacher, task)] if teacher else []
     if student:
         rows += [_control("student", student, task), _eight_bits(student, task, settings, result.path.parent)]
-    tried = [dict(name=f"search: {r.name}", bytes=int(r.bytes), val_accuracy=r.val_accuracy)
-             for r in result.front.itertuples()]
+    said = {True: "trained", False: "not yet trained"}
+    tried = [dict(name=f"search: {r.name}, {said[r.epochs > 0]}", bytes=int(r.bytes),
+                  val_accuracy=r.val_accuracy) for r in result.front.itertuples()]
     best = dict(name="this file", bytes=result.record["bytes"], val_accuracy=result.record["val_accuracy"])
     same = [t for t in tried if (t["bytes"], t["val_accuracy"]) == (best["bytes"], best["val_accuracy"])]
     return rows + [t for t in tried if t not in same] + [best]
@@ -231,7 +240,7 @@ _MORE_STYLE = """
 .label { font: 13px sans-serif; text-anchor: middle }
 .grid { stroke: #e6eaee } .ours { fill: #de8f05 } .other { fill: #0173b2; fill-opacity: .75 }
 svg { max-width: 44rem } .bar { display: inline-block; height: .8rem; background: #0173b2 }
-th:first-child, td:first-child { text-align: left }
+th:first-child, td:first-child, td:last-child:has(.bar) { text-align: left }
 """
 
 def _mistakes(task, predictions):
@@ -255,7 +264,8 @@ def page_of(card: dict, # of `card_of`, with controls
            ) -> str: # a page of HTML that needs no other file
     "The Bundle to look at"
     test, rows, note = card["test"], card["controls"], " (synthetic images)" if card["synthetic"] else ""
-    title = html.escape(f"{card['task']}, {show_size(rows[-1]['bytes'])}{note}")
+    name = card["task"].removeprefix("folder:")
+    title = html.escape(f"{name}, {show_size(rows[-1]['bytes'])}{note}")
     bar = '<span class="bar" style="width:{:.2f}rem"></span>'
     classes = [[html.escape(c["class"]), c["images"], as_percent(c), bar.format(6*c["accuracy"])]
                for c in card["per_class"]]

@@ -1,0 +1,89 @@
+"""From images to a Bundle, with the real command: killed on its way, on messy images, on a stranger's machine."""
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND
+from PIL import Image
+
+from lightvision.data.datasets import get_task
+
+BRIEF = ["--budget", "60KB", "--arch", "test_resnet", "--teacher", "test_efficientnet", "--weights", "scratch", "--epochs", "1", "--final-epochs", "1",
+         "--batch-size", "16", "--skip-bad"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    "A folder as people have them: three classes, a name with spaces and umlauts, all kinds of files, one that is broken."
+    folder, task = tmp_path_factory.mktemp("mine")/"my images", get_task("landcover-mini").few(None, 14)
+    for n, row in enumerate(i for i in range(len(task)) if task.labels[i] < 3):
+        kind = ("sea", "Wälder und Wiesen", "stadt")[task.labels[row]]
+        image = Image.fromarray(task.images[row].permute(1, 2, 0).numpy())
+        suffix, mode = ((".png", "RGB"), (".jpg", "RGB"), (".webp", "RGB"), (".png", "RGBA"), (".png", "L"), (".jpg", "CMYK"))[n % 6]
+        (folder/kind).mkdir(parents=True, exist_ok=True)
+        image.convert(mode).save(folder/kind/f"bild {n}{suffix}")
+    (folder/"sea"/"broken.jpg").write_bytes(b"\xff\xd8 no image")
+    return folder
+
+
+def killed(args, cwd, sign):
+    "Start a command and kill it when it has printed this sign."
+    with subprocess.Popen(COMMAND + args, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
+        for line in running.stdout:
+            if line.startswith(sign): running.send_signal(signal.SIGKILL)
+    assert running.returncode == -signal.SIGKILL, f"it ended before {sign}"
+
+
+def test_killed_on_its_way_it_goes_on_and_ships_the_same_file(images, lightvision, tmp_path):
+    here = ["ship", str(images), *BRIEF, "--out", "bundle", "--work", "runs"]
+    for stage in "35":
+        killed(here, tmp_path, f"[{stage}/5]")
+        assert not (tmp_path/"bundle").exists(), "nothing half-written is taken for a Bundle"
+    assert lightvision(*here).returncode == 0
+    reference = lightvision("ship", images, *BRIEF, "--out", tmp_path/"reference", "--work", tmp_path/"other")
+    assert reference.returncode == 0, reference.stderr
+    one, other = ((tmp_path/name/"model.onnx").read_bytes() for name in ("bundle", "reference"))
+    assert one == other and len(one) <= 60_000
+    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part") and not p.name.startswith(".")]
+
+    # A stranger: checksums, the script without this package, and the command with a Bundle in place of a checkpoint.
+    assert subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path/"bundle").returncode == 0
+    files = sorted(str(p) for p in images.rglob("*") if p.name != "broken.jpg")
+    files = [f for f in files if Path(f).is_file()][::7]
+    script = subprocess.run([sys.executable, "-I", tmp_path/"bundle"/"classify_onnx.py", *files], capture_output=True, text=True)
+    command = lightvision("predict", tmp_path/"bundle", *files)
+    assert script.returncode == command.returncode == 0 and script.stdout == command.stdout and len(script.stdout.splitlines()) == len(files)
+    assert (tmp_path/"bundle"/"labels.txt").read_text().splitlines() == ["Wälder und Wiesen", "sea", "stadt"]
+    card = json.loads((tmp_path/"bundle"/"card.json").read_text())
+    assert card["test"]["low"] < card["test"]["accuracy"] < card["test"]["high"] and [c["name"] for c in card["controls"]][:2] == ["teacher", "student"]
+    text = (tmp_path/"bundle"/"README.md").read_text()
+    assert all(title in text for title in ("## Accuracy", "## Files", "## Images", "## Compared with", "## Limits"))
+    page = (tmp_path/"bundle"/"report.html").read_text()
+    assert page.count("<title>") == 1 + len(card["controls"]) and "src=\"http" not in page
+
+    # The same call has nothing to do; another one does not touch what is there; a damaged Bundle is found out.
+    before = (tmp_path/"bundle"/"SHA256SUMS").read_bytes()
+    assert "is there already" in lightvision(*here).stdout
+    refused = lightvision(*here, "--seed", "1")
+    assert refused.returncode == 2 and refused.stderr.splitlines()[-1].startswith("lightvision: bundle exists already")
+    assert (tmp_path/"bundle"/"SHA256SUMS").read_bytes() == before
+    (tmp_path/"bundle"/"labels.txt").write_text("sea\n")
+    damaged = lightvision("predict", tmp_path/"bundle", files[0])
+    assert damaged.returncode == 2 and "is not the file that was verified" in damaged.stderr
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--budget", "12"], ["does not fit into"]),
+    (["--min-accuracy", "0.999", "--budget", "60KB"], ["less than 99.9%", "allow more bytes"]),
+    (["--formats", "onyx"], ["formats", "onnx"]),
+    (["--min-accuracy", "97"], ["min_accuracy", "at most 1"]),
+])
+def test_what_cannot_be_had_is_one_line_and_no_folder(lightvision, tmp_path, args, words):
+    brief = [a for a in BRIEF if a not in ("--budget", "60KB", "--teacher", "test_efficientnet")]
+    done = lightvision("ship", "landcover-mini", *brief, "--teacher", "none", "--per-class", "8", *args, "--out", tmp_path/"b", "--work", tmp_path/"runs")
+    assert done.returncode == 2 and not (tmp_path/"b").exists()
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("lightvision: ") and all(w in last for w in words), done.stderr
