@@ -31,7 +31,7 @@ from .study.one_run import (distill_run, measures_of, search_folder, search_run,
                                        trained)
 from .study.plan import POOL, ModelPlan, Plan, check_plan, expand
 from .study.report import STYLE, plot_failures
-from .study.runner import seconds_per_epoch
+from .study.runner import fewer_colours, seconds_per_epoch
 
 # %% ../nbs/11i_ship.ipynb #528099e8
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def as_it_is(checkpoint, # path of a compressed model.safetensors
                                f"{show_size(limit)}: allow them, or ship its float network, to be searched")
     said = measures_of(checkpoint)
     record = dict(bytes=bytes, val_accuracy=evaluate(predict(model, task, "val"))["accuracy"], trials=0,
-                  method=said.get("recipe", "compressed already"))
+                  method=said.get("recipe", "compressed already"), run=said.get("run"))
     _check_reached(record, s, folder)
     before = checkpoint.parent.parent/said.get("start", "")/"model.safetensors"
     return Result(model, None, pd.DataFrame(), record, path, None), task, before if before.exists() else None
@@ -250,7 +250,7 @@ def _mistakes(task, predictions):
     png = BytesIO()
     figure.savefig(png, dpi=110, format="png")
     plt.close(figure)
-    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
+    return "data:image/png;base64," + fewer_colours(base64.b64encode(png.getvalue()).decode())
 
 def _rows(heads, rows):
     "A table in HTML; cells are text or ready HTML"
@@ -297,13 +297,15 @@ def _there(out, request):
     raise LightVisionError(f"{out} exists already and is not what this call asks for: choose another --out, "
                            "or remove it")
 
-def _card(result, task, predictions, rows, request, settings):
+def _card(result, task, predictions, teacher, rows, request, settings):
     "The facts of what ships"
-    known, full = SOURCES.get(task.name, {}), settings.teacher or "none (the student itself)"
-    made = dict(teacher=full, recipe=result.record["method"],
+    known, record = SOURCES.get(task.name, {}), result.record
+    arch = teacher and load_model(teacher).config["arch"]
+    made = dict(teacher=arch, run=record.get("run"), recipe=record["method"], seed=settings.seed,
                 parameters=f"{count_params(result.model):,}", MACs=f"{count_macs(result.model, task.size):,}",
-                seed=settings.seed, lightvision=version("lightvision"))
-    return card_of(task, result.model, predictions, val_accuracy=result.record["val_accuracy"], controls=rows,
+                lightvision=version("lightvision"))
+    made = {k: v for k, v in made.items() if v is not None}
+    return card_of(task, result.model, predictions, val_accuracy=record["val_accuracy"], controls=rows,
                    licence=known.get("licence", ""), request=request, made_with=made)
 
 # %% ../nbs/11i_ship.ipynb #741bd7de
@@ -335,6 +337,7 @@ def ship(dataset: str = "landcover-mini", # as `get_task` takes it: a folder of 
     model = load_model(result.path)
     of_test = predict(model, task, "test")
     files = [export(model, task, result.path.with_suffix(f".{f}"), of_test) for f in s.formats]
-    card = _card(result, task, of_test, compare(result, student, teacher, task, s), request, s)
+    rows = compare(result, student, teacher, task, s)
+    card = _card(result, task, of_test, teacher, rows, request, s)
     _say(5, f"the Bundle {out}")
     return write_bundle(out, files, model.config, card, {"report.html": page_of(card, task, of_test)})

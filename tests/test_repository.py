@@ -144,5 +144,5 @@ def test_the_first_hour_of_contributing_works_as_written(tmp_path):
         done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
     records = pd.read_csv(tmp_path/"runs"/"my-first"/"records.csv")
-    assert (records.recipe == "kd(loss=mse)").sum() == 1 and len(records) == 4
+    assert (records.recipe == "distill(loss=mse)").sum() == 1 and len(records) == 4
     assert (tmp_path/"runs"/"my-first"/"report.html").exists()

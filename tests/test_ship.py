@@ -9,7 +9,9 @@ import pytest
 from conftest import COMMAND
 from PIL import Image
 
+from lightvision.core import parse_size
 from lightvision.data.datasets import get_task
+from lightvision.deploy.bundle import check_bundle
 
 BRIEF = ["--budget", "60KB", "--arch", "test_resnet", "--teacher", "test_efficientnet", "--weights", "scratch", "--epochs", "1", "--final-epochs", "1",
          "--batch-size", "16", "--skip-bad"]
@@ -87,3 +89,16 @@ def test_what_cannot_be_had_is_one_line_and_no_folder(lightvision, tmp_path, arg
     assert done.returncode == 2 and not (tmp_path/"b").exists()
     last = done.stderr.splitlines()[-1]
     assert last.startswith("lightvision: ") and all(w in last for w in words), done.stderr
+
+
+@pytest.mark.parametrize("bundle", sorted((Path(__file__).parent.parent/"zoo").iterdir()), ids=lambda p: p.name)
+def test_the_zoo_is_whole_and_its_numbers_have_evidence(bundle, lightvision, tmp_path):
+    card = check_bundle(bundle)
+    record, = (Path(__file__).parent.parent/"paper"/"evidence").glob(f"*/{card['made_with']['run']}/record.json")
+    measured = json.loads(record.read_text())
+    assert abs(card["test"]["accuracy"] - measured["test_accuracy"]) < 1e-3 and card["data_hash"] == measured["data_hash"]
+    assert max(a["bytes"] for a in card["artifacts"]) <= parse_size(bundle.name.split("-")[-1])
+    image = tmp_path/"tile.png"
+    Image.new("RGB", (80, 70), (20, 90, 40)).save(image)
+    script = subprocess.run([sys.executable, "-I", bundle/"classify_onnx.py", image], capture_output=True, text=True)
+    assert script.returncode == 0 and script.stdout == lightvision("predict", bundle, image).stdout
