@@ -129,10 +129,10 @@ def _planned(checkpoint, teacher, name, epochs, seed, model, source):
 
 def _teacher_for(recipe, checkpoint, teacher):
     "The network to learn from, if a step needs one"
-    from lightvision.study.one_run import check_teacher
     from lightvision.models.checkpoint import load_model
+    from lightvision.study.one_run import check_teacher_file
     from lightvision.study.plan import needs_teacher
-    check_teacher(teacher)
+    check_teacher_file(teacher)
     if not needs_teacher(recipe): return None
     if not teacher:
         warnings.warn("no --teacher: the network learns from what it was before (self-distillation)")
@@ -180,15 +180,15 @@ def compress(checkpoint: Param("the trained network: a model.safetensors of trai
              json: store_true = False,  # print one line of JSON instead
              ):
     "Compress a trained network by one or several methods, and measure the result."
-    from lightvision.study.one_run import check_teacher, trained
     from lightvision.compress.recipe import Recipe
+    from lightvision.study.one_run import check_teacher_file, trained
     name = recipe_of(methods, bits, percent)
     for line in Recipe.parse(name).notes: warnings.warn(line)
     model, task, source = trained(checkpoint, dataset, split, skip_bad)
     if arch not in (None, model.config["arch"]):
         raise LightVisionError(f"{checkpoint} holds a {model.config['arch']}, not a {arch}; "
                                "leave --arch out, or choose another checkpoint")
-    check_teacher(teacher)
+    check_teacher_file(teacher)
     run, recipe = _planned(checkpoint, teacher, name, epochs, seed, model, source)
     learn_from = _teacher_for(recipe, checkpoint, teacher)
     before, measures, result = _compressed(run, recipe, model, task, learn_from, out)
@@ -245,12 +245,12 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            json: store_true = False,  # print one line of JSON instead
            ):
     "Find the best combination of pruning and bits for a size, and write the file that keeps to it."
-    from lightvision.study.one_run import check_teacher, search_folder, search_run, trained
+    from lightvision.study.one_run import check_teacher_file, search_folder, search_run, trained
     from lightvision.compress.budget import BudgetSettings
     from lightvision.compress.sensitivity import cost_model
     limit = parse_size(size)
     check_fraction(fraction)
-    check_teacher(teacher)
+    check_teacher_file(teacher)
     settings = BudgetSettings(epochs=epochs, recovery="teacher" if teacher else "self", format=format)
     cost_model(settings)  # a wrong format is said before anything is trained
     if not (checkpoint or dataset):

@@ -7,7 +7,7 @@ __all__ = ['QUICK', 'WIDTH', 'HEIGHT', 'LEFT', 'BOTTOM', 'RIGHT', 'ShipSettings'
            'as_it_is', 'compare', 'page_of', 'ship']
 
 # %% ../nbs/11i_ship.ipynb #db968c43
-import base64, copy, dataclasses, html, math
+import base64, dataclasses, html, math
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
@@ -24,6 +24,7 @@ from .models.checkpoint import edits_of, load_model
 from .training import Context, evaluate, fingerprint, predict
 from .compress.budget import BudgetSettings, Result
 from .compress.recipe import Recipe
+from .compress.sensitivity import cost_model
 from .deploy.bundle import as_percent, card_of, check_bundle, write_bundle
 from .deploy.export import WRITERS, export
 from .measure.complexity import count_macs, count_params
@@ -141,6 +142,12 @@ def search_for(student, # path of a trained model.safetensors
     return result, task
 
 # %% ../nbs/11i_ship.ipynb #ba4d856b
+def _bytes_of(model, settings):
+    "Bytes of a network's file in the first format"
+    return cost_model(BudgetSettings(format=settings.formats[0])).measure(model)
+
+def _validated(model, task): return evaluate(predict(model, task, "val"))["accuracy"]
+
 def as_it_is(checkpoint, # path of a compressed model.safetensors
              settings: ShipSettings, # budget and format
              work, # folder for its file
@@ -152,12 +159,12 @@ def as_it_is(checkpoint, # path of a compressed model.safetensors
     path = write_atomic(folder/"model.safetensors", checkpoint.read_bytes())
     source.write(path)
     _say(3, "no search: the network is compressed already")
-    bytes = export(model, task, path.with_suffix(f".{s.formats[0]}")).bytes
+    bytes = _bytes_of(model, s)
     if bytes > limit:
         raise LightVisionError(f"the .{s.formats[0]} of {checkpoint} has {bytes:,} bytes, more than "
                                f"{show_size(limit)}: allow them, or ship its float network, to be searched")
     said = measures_of(checkpoint)
-    record = dict(bytes=bytes, val_accuracy=evaluate(predict(model, task, "val"))["accuracy"], trials=0,
+    record = dict(bytes=bytes, val_accuracy=_validated(model, task), trials=0,
                   method=said.get("recipe", "compressed already"), run=said.get("run"))
     _check_reached(record, s, folder)
     before = checkpoint.parent.parent/said.get("start", "")/"model.safetensors"
@@ -165,18 +172,17 @@ def as_it_is(checkpoint, # path of a compressed model.safetensors
 
 # %% ../nbs/11i_ship.ipynb #ca28d176
 def _control(name, path, task):
-    "A row of the comparison: a network from its file"
+    "A row of the comparison: a network from its file; its Run has measured it already"
+    accuracy = measures_of(path).get("val_accuracy")
     return dict(name=name, bytes=path.stat().st_size,
-                val_accuracy=evaluate(predict(load_model(path), task, "val"))["accuracy"])
+                val_accuracy=_validated(load_model(path), task) if accuracy is None else accuracy)
 
-def _eight_bits(student, task, settings, folder):
+def _eight_bits(student, task, settings):
     "The row of the student in 8 bits, without training"
     context = Context(seed=settings.seed, progress=False)
-    net = Recipe.parse("ptq8").apply(copy.deepcopy(load_model(student)), task, context)
-    file = folder/f"ptq8.{settings.formats[0]}"
-    export(net, task, file)
-    return dict(name="student in 8 bits (ptq8)", bytes=file.stat().st_size,
-                val_accuracy=evaluate(predict(net, task, "val"))["accuracy"])
+    net = Recipe.parse("ptq8").apply(load_model(student), task, context)
+    return dict(name="student in 8 bits (ptq8)", bytes=_bytes_of(net, settings),
+                val_accuracy=_validated(net, task))
 
 def compare(result, # of the search
             student, # path of its model.safetensors, or None
@@ -187,7 +193,7 @@ def compare(result, # of the search
     "The networks that the file stands beside"
     rows = [_control("teacher", teacher, task)] if teacher else []
     if student:
-        rows += [_control("student", student, task), _eight_bits(student, task, settings, result.path.parent)]
+        rows += [_control("student", student, task), _eight_bits(student, task, settings)]
     said = {True: "trained", False: "not yet trained"}
     tried = [dict(name=f"search: {r.name}, {said[r.epochs > 0]}", bytes=int(r.bytes),
                   val_accuracy=r.val_accuracy) for r in result.front.itertuples()]
@@ -300,10 +306,9 @@ def _there(out, request):
 def _card(result, task, predictions, teacher, rows, request, settings):
     "The facts of what ships"
     known, record = SOURCES.get(task.name, {}), result.record
-    arch = teacher and load_model(teacher).config["arch"]
-    made = dict(teacher=arch, run=record.get("run"), recipe=record["method"], seed=settings.seed,
-                parameters=f"{count_params(result.model):,}", MACs=f"{count_macs(result.model, task.size):,}",
-                lightvision=version("lightvision"))
+    made = dict(teacher=settings.teacher if teacher else None, run=record.get("run"), recipe=record["method"],
+                seed=settings.seed, parameters=f"{count_params(result.model):,}",
+                MACs=f"{count_macs(result.model, task.size):,}", lightvision=version("lightvision"))
     made = {k: v for k, v in made.items() if v is not None}
     return card_of(task, result.model, predictions, val_accuracy=record["val_accuracy"], controls=rows,
                    licence=known.get("licence", ""), request=request, made_with=made)

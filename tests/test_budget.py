@@ -53,13 +53,12 @@ def test_file_fits_and_computes_what_the_search_saw(task, context, tmp_path, kin
 def test_the_file_that_ships_fits(task, context, tmp_path):
     "The budget of an .onnx holds for the file that is written, and onnxruntime computes what the search saw."
     from lightvision.deploy.export import export
-    model = fit(small(task, "test_efficientnet"), task, TrainSettings(epochs=2, batch_size=20, lr=3e-3), context)
+    model = fit(small(task, "test_efficientnet"), task, TrainSettings(epochs=8, batch_size=20, lr=6e-3), context) # after two epochs there were too many near ties
     quick = dataclasses.replace(SETTINGS, iterations=1, format="onnx")
     result = fit_budget(model, task, 45_000, quick, context, folder=tmp_path)
     made = export(result.model, task, tmp_path/"model.onnx")
     assert made.bytes == result.record["bytes"] <= 45_000 and result.record["bytes"] > 0.85*45_000
-    # two epochs leave near ties, and 60 test images: which of them tip over depends on the processor
-    assert made.parity["agreement"] >= 0.8 and result.record["packed_bytes"] == result.path.stat().st_size
+    assert made.parity["agreement"] >= 0.9 and result.record["packed_bytes"] == result.path.stat().st_size
 
 def made_up_sensitivity(options):
     "Nothing for the costliest option, more for each cheaper one."

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from ..core import LightVisionError, cache_folder, hash_of, writable, write_atomic
+from ..core import LightVisionError, cache_folder, file_hash, hash_of, writable, write_atomic
 from .task import (SHARES, SPLITS, Task, duplicate_groups, make_task, pixel_sums, split_items,
                                    split_table)
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -194,9 +194,6 @@ def upright_size(
         return img.size if turned else img.size[::-1]
 
 # %% ../../nbs/00c_folders.ipynb #45d40a77
-def _file_hash(path):
-    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
-
 def content_hash(
     path, # a file, or a folder
 ) -> str: # SHA-256, 64 hex digits
@@ -211,9 +208,9 @@ def content_hash(
     if memo.exists():
         known = memo.read_text()
         if len(known) == 64: return known
-    digest = _file_hash(path) if not is_folder else ""
+    digest = file_hash(path) if not is_folder else ""
     if is_folder:
-        listed = "\n".join(f"{n}\t{_file_hash(f)}" for n, f in zip(names, files))
+        listed = "\n".join(f"{n}\t{file_hash(f)}" for n, f in zip(names, files))
         digest = hashlib.sha256(listed.encode()).hexdigest()
     write_atomic(memo, digest.encode())
     return digest

@@ -7,14 +7,15 @@ __all__ = ['BUNDLE', 'preprocessing_of', 'classify_script', 'class_accuracy', 'l
            'write_bundle', 'check_bundle', 'artifact_of']
 
 # %% ../../nbs/08e_bundle.ipynb #2e959e7d
-import hashlib, json, os, shutil, zlib
+import json, os, shutil, zlib
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pandas as pd
 from timm.models import get_pretrained_cfg
 
-from ..core import LightVisionError, cannot_write, package_folder, show_size, write_atomic
+from ..core import (LightVisionError, cannot_write, file_hash, package_folder, show_size,
+                              write_atomic)
 from ..data.task import SPLITS, Task
 from ..stats.intervals import fraction_interval
 from ..training import Predictions
@@ -201,7 +202,7 @@ BUNDLE = "lightvision-bundle-1" # in card.json
 def _checksums(folder):
     "The text of SHA256SUMS"
     files = sorted(p for p in Path(folder).iterdir() if p.is_file() and p.name != "SHA256SUMS")
-    return "".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files)
+    return "".join(f"{file_hash(p)}  {p.name}\n" for p in files)
 
 def _files_of(artifacts, config, card, more):
     "Name -> content of everything but the Artifacts and the checksums"

@@ -6,7 +6,6 @@
 __all__ = ['FINISHED', 'NETWORKS', 'write_tar', 'read_tar', 'pack_study', 'unpacked_study', 'pack_runs', 'merge_runs']
 
 # %% ../../nbs/11g_pack.ipynb #806118fb
-import hashlib
 import json
 import os
 import shutil
@@ -18,22 +17,20 @@ from pathlib import Path
 
 import yaml
 
-from ..core import LightVisionError, cannot_write, write_atomic
+from ..core import LightVisionError, cannot_write, file_hash, write_atomic
 from ..data.datasets import SOURCES, data_folders, find_archive
 from .plan import POOL, Plan, absolute, expand, load_plan
 from .records import read_record
 
 # %% ../../nbs/11g_pack.ipynb #70be1040
-def _sha256(path):
-    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
-
 def write_tar(path,  # of the tar file
               files: dict,  # name in the tar -> path on this machine
               about: dict,  # what it is; goes into manifest.json
               ) -> Path:  # the path
     "Write files and a manifest of their checksums into a tar; it is there in full or not at all."
     path = Path(path)
-    manifest = json.dumps(dict(about, files={name: _sha256(file) for name, file in files.items()}), indent=1)
+    hashes = {name: file_hash(file) for name, file in files.items()}
+    manifest = json.dumps(dict(about, files=hashes), indent=1)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +63,7 @@ def read_tar(path,  # of a tar file of `write_tar`
         raise LightVisionError(f"{path} holds {manifest.get('kind')!r}, not {kind!r}; give the other file")
     there = {p.relative_to(to).as_posix() for p in to.rglob("*") if p.is_file()} - {"manifest.json"}
     wrong = sorted(there ^ set(manifest["files"]))
-    wrong = wrong or [name for name, want in manifest["files"].items() if _sha256(to/name) != want]
+    wrong = wrong or [name for name, want in manifest["files"].items() if file_hash(to/name) != want]
     if wrong: raise LightVisionError(f"{again} ({wrong[0]} is not what its list says)")
     return manifest
 
@@ -179,7 +176,7 @@ def _refusal(folder, planned):
     record, measures = (json.loads((folder/f).read_text()) for f in ("record.json", "measures.json"))
     run = planned.get(folder.name)
     if run is None: return "is no Run of this plan here (other code, images, weights or settings)"
-    if record["notebook_sha256"] != _sha256(folder/"run.ipynb"):
+    if record["notebook_sha256"] != file_hash(folder/"run.ipynb"):
         return "has a notebook that its Record does not vouch for"
     for name in ("code_hash", "data_hash", "split_hash", "weights_source"):
         if measures[name] != getattr(run, name): return f"was computed with another {name}"

@@ -9,7 +9,6 @@ __all__ = ['BY', 'PALETTE', 'STYLE', 'PAGES', 'EVIDENCE', 'TABLES', 'MEASURED', 
            'check_evidence']
 
 # %% ../../nbs/11c_report.ipynb #7e6d8b97
-import hashlib
 import html
 import json
 from pathlib import Path
@@ -24,7 +23,7 @@ from matplotlib.transforms import Bbox
 
 from torch import nn
 
-from ..core import LightVisionError, write_atomic
+from ..core import LightVisionError, file_hash, write_atomic
 from ..stats.intervals import mean_interval
 from ..models.classifier import Classifier
 from .records import SEARCHED, read_records
@@ -337,8 +336,6 @@ EVIDENCE = ("run.ipynb", "record.json", "history.csv", "predictions.npz")
 TABLES = ("records.csv", "report.html", "choices.html", "budget.csv", "budget.html", "plan.yaml")
 MEASURED = ("latency.csv", "devices.csv", "instructions.csv")  # of a study: measured on files, not by Runs
 
-def _sha256(path): return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
 def collect_evidence(study_folder,  # the folder that holds records.csv and the report
                      pool,  # the folder that holds the Runs' folders
                      to,  # the folder that the evidence goes to
@@ -347,7 +344,7 @@ def collect_evidence(study_folder,  # the folder that holds records.csv and the 
     to, pool = Path(to), Path(pool)
     records = read_records(Path(study_folder)/"records.csv")
     for record in records.itertuples():
-        if _sha256(pool/record.notebook) != record.notebook_sha256:
+        if file_hash(pool/record.notebook) != record.notebook_sha256:
             raise LightVisionError(f"{record.notebook} was changed after its Record was written; delete its "
                                    "folder and run the study again")
         names = [*EVIDENCE, *(p.relative_to(pool/record.run) for name in SEARCHED
@@ -358,7 +355,7 @@ def collect_evidence(study_folder,  # the folder that holds records.csv and the 
     files = sorted(p for p in to.rglob("*") if p.is_file() and p.name != "manifest.json"
                    and not p.name.startswith("."))
     return write_atomic(to/"manifest.json",
-                        json.dumps({p.relative_to(to).as_posix(): _sha256(p) for p in files},
+                        json.dumps({p.relative_to(to).as_posix(): file_hash(p) for p in files},
                                    indent=1) + "\n")
 
 # %% ../../nbs/11c_report.ipynb #dde89892
@@ -370,4 +367,4 @@ def check_evidence(folder,  # as `collect_evidence` left it
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()
              and p.name != "manifest.json"}
     return sorted((set(manifest) ^ there) | {n for n in set(manifest) & there
-                                             if _sha256(folder/n) != manifest[n]})
+                                             if file_hash(folder/n) != manifest[n]})
