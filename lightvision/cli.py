@@ -502,7 +502,7 @@ def results(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed
     if not pack: _start_kernels()
     from lightvision.study.pack import pack_runs
     from lightvision.study.plan import POOL
-    from lightvision.study.report import collect_evidence
+    from lightvision.study.report import check_notebooks, collect_evidence
     with opened_plan(plan, out) as (plan, text):
         pool, folder = Path(out)/POOL, Path(out)/plan.name
         for file in merge or []: _merge(plan, file, pool)
@@ -511,6 +511,7 @@ def results(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed
             limit = parse_size(part) if part else None
             print(*pack_runs(plan, pool, pack, limit, bool(networks)), sep="\n")
             return
+        if evidence: check_notebooks(records, pool)
         if devices: _add_devices(records, devices, folder)
         write_atomic(folder/"records.csv", records.to_csv(index=False))
         write_atomic(folder/"plan.yaml", text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-from conftest import COMMAND, wait_for
+from conftest import COMMAND, PLAN, wait_for
 
 from lightvision.study.runner import epochs_done
 
@@ -41,8 +41,8 @@ def complete(out, n=4):
     return records
 
 
-def test_a_killed_server_and_a_killed_study_lose_nothing(plan, tmp_path, lightvision):
-    path, out, reference = plan(per_class=24, epochs=8), tmp_path/"out", tmp_path/"reference"
+def test_a_killed_server_a_killed_study_and_a_second_one_lose_nothing(plan, tmp_path, lightvision):
+    path, out, reference = plan(epochs=8), tmp_path/"out", tmp_path/"reference"
 
     # 1. The process that all kernels come from dies while they work on Runs, with another Run already finished.
     study = start("study", path, "--out", out, "--workers", 2, cwd=tmp_path)
@@ -70,8 +70,20 @@ def test_a_killed_server_and_a_killed_study_lose_nothing(plan, tmp_path, lightvi
     after = finished(out)
     assert {name: after[name] for name in before} == before
 
-    # 4. All the interruptions left no trace in a single number.
-    assert lightvision("study", path, "--out", reference, "--workers", 2).returncode == 0
+    # 4. A study of the same plan elsewhere. A second one in its folder is refused and changes nothing.
+    study = start("study", path, "--out", reference, "--workers", 2, cwd=tmp_path)
+    wait_for(lambda: runs(reference), what="the first Run")
+    family = [psutil.Process(study.pid), *psutil.Process(study.pid).children(recursive=True)]
+    for p in family: p.suspend() # on a busy machine it could be done before the second has started
+    before = {p: p.read_bytes() for p in reference.rglob("*") if p.is_file()}
+    second = lightvision("study", path, "--out", reference)
+    assert second.returncode == 2 and "another process is working" in second.stderr
+    assert {p: p.read_bytes() for p in reference.rglob("*") if p.is_file()} == before
+    for p in family: p.resume()
+    assert study.wait(200) == 0
+    complete(reference)
+
+    # 5. All the interruptions left no trace in a single number.
     ours, expected = histories(out), histories(reference)
     assert ours.keys() == expected.keys()
     for name in expected: pd.testing.assert_frame_equal(ours[name], expected[name], check_exact=True)
@@ -86,11 +98,11 @@ def test_a_running_cluster_loses_a_worker(plan, tmp_path):
         wait_for(lambda: address.exists() and address.read_text().strip(), 60, "the scheduler")
         cluster += [subprocess.Popen(dask + ["worker", "--scheduler-file", str(address), "--nthreads", "1", "--no-dashboard"], **quiet) for _ in range(2)]
         scheduler = json.loads(address.read_text())["address"]
-        study = start("study", plan(epochs=8), "--out", out, "--scheduler", scheduler, cwd=tmp_path)
+        study = start("study", plan(PLAN.replace("[0, 1]", "[0]"), epochs=8), "--out", out, "--scheduler", scheduler, cwd=tmp_path)
         kernel = wait_for(lambda: (run := underway(out)) and kernel_of(run), what="the kernel of a Run that is underway")
         kernel.parent().parent().kill() # the server's parent: the worker that this Run was given to
         assert study.wait(200) == 0, study.communicate()
-        complete(out)
+        complete(out, 2)
     finally:
         for p in reversed(cluster): p.terminate()
         for p in cluster: p.wait(20)
@@ -118,19 +130,3 @@ models:
     notebook, = (tmp_path/"out"/"pool").glob("*/failed.ipynb")
     assert str(notebook) in failed
     assert "skipped: " in done.stderr and "it needs" in done.stderr
-
-
-def test_a_second_study_in_the_same_folder_is_refused_and_changes_nothing(plan, tmp_path, lightvision):
-    path, out = plan(epochs=4), tmp_path/"out"
-    first = start("study", path, "--out", out, cwd=tmp_path)
-    wait_for(lambda: runs(out), what="the first Run")
-    family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
-    for p in family: p.suspend() # on a busy machine it could be done before the second has started
-    def contents(): return {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    before = contents()
-    second = lightvision("study", path, "--out", out)
-    assert second.returncode == 2 and "another process is working" in second.stderr
-    assert contents() == before
-    for p in family: p.resume()
-    assert first.wait(200) == 0
-    complete(out)

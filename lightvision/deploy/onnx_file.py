@@ -76,6 +76,8 @@ def deploy_form(model: nn.Module, # a classifier, float or quantized
                ) -> nn.Module: # a copy on the CPU that computes the same; a float model stays as it is
     "A model in terms that every converter understands"
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    for module in model.modules():
+        if getattr(module, "inplace", False): module.inplace = False # torch.onnx takes these apart, slowly
     scales = input_scales(model) if precision_of(model) != "fp32" else {}
     for name, module in list(model.net.named_modules()):
         if isinstance(module, Quantizer): model.net.set_submodule(name, QuantDequant(module))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BY', 'PALETTE', 'STYLE', 'PAGES', 'EVIDENCE', 'TABLES', 'MEASURED', 'summarize', 'readable', 'plot_accuracy',
            'log_axis', 'label_points', 'plot_size', 'plot_curves', 'layer_table', 'plot_layers', 'class_names',
-           'confusion_matrix', 'plot_confusion', 'plot_failures', 'html_report', 'write_report', 'collect_evidence',
-           'check_evidence']
+           'confusion_matrix', 'plot_confusion', 'plot_failures', 'html_report', 'write_report', 'check_notebooks',
+           'collect_evidence', 'check_evidence']
 
 # %% ../../nbs/11c_report.ipynb #7e6d8b97
 import html
@@ -331,6 +331,16 @@ def write_report(study_folder,  # the folder that holds records.csv
     executed.replace(page.with_suffix(".ipynb"))
     return page
 
+# %% ../../nbs/11c_report.ipynb #da774046
+def check_notebooks(records: pd.DataFrame,  # as in records.csv
+                    pool,  # the folder that holds the Runs' folders
+                   ):
+    "Raise `LightVisionError` where an executed notebook is no longer the one of its Record"
+    for record in records.itertuples():
+        if file_hash(Path(pool)/record.notebook) != record.notebook_sha256:
+            raise LightVisionError(f"{record.notebook} was changed after its Record was written; delete its "
+                                   "folder and run the study again")
+
 # %% ../../nbs/11c_report.ipynb #4f6de2b5
 EVIDENCE = ("run.ipynb", "record.json", "history.csv", "predictions.npz")
 TABLES = ("records.csv", "report.html", "choices.html", "budget.csv", "budget.html", "plan.yaml")
@@ -343,10 +353,8 @@ def collect_evidence(study_folder,  # the folder that holds records.csv and the 
     "Copy the evidence of a study and list it with checksums; refuses a notebook whose Record tells otherwise"
     to, pool = Path(to), Path(pool)
     records = read_records(Path(study_folder)/"records.csv")
+    check_notebooks(records, pool)
     for record in records.itertuples():
-        if file_hash(pool/record.notebook) != record.notebook_sha256:
-            raise LightVisionError(f"{record.notebook} was changed after its Record was written; delete its "
-                                   "folder and run the study again")
         names = [*EVIDENCE, *(p.relative_to(pool/record.run) for name in SEARCHED
                               for p in (pool/record.run).glob(f"*/{name}"))]
         for name in names: write_atomic(to/record.run/name, (pool/record.run/name).read_bytes())
