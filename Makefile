@@ -7,10 +7,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup converters emulator study test check browser test-browser notebooks readme lab clean
+.PHONY: help setup converters emulator study test check browser test-browser test-pi test-deploy notebooks readme lab clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): settings.ini setup.py constraints.txt tools/torchvision_cpu.py tools/git_hooks.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LightVision needs Python 3.11 or newer; call: make PYTHON=python3.11 ...")'
@@ -50,6 +50,11 @@ browser: $(READY) ## make the browser page in build/browser, with all of zoo/ (n
 test-browser: $(READY) ## drive the browser page in headless Chromium (needs npm and chromium)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt playwright
 	$(BIN)/python -m pytest -q -rs -s deploy/browser
+
+test-pi: $(READY) ## run the zoo in an emulated 64-bit Raspberry Pi OS (Debian 12), and the folder watch
+	$(BIN)/python -m pytest -q -rs -s deploy/raspberry_pi
+
+test-deploy: test-pi test-browser ## all of deploy/: a missing tool is a skip that says what to install
 
 readme: $(READY) ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py

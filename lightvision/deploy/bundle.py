@@ -69,11 +69,16 @@ def pixels_of(path):
 
 # %% ../../nbs/08e_bundle.ipynb #3b0db21c
 _ANSWER = '''
-for path in sys.argv[1:] or sys.exit("usage: python3 classify_NAME.py IMAGE..."):
-    try: z = logits_of(pixels_of(path))
-    except OSError as e: sys.exit(f"{path} cannot be read as an image: {e}")
+def classify(path):  # its class, and the probability of that
+    z = logits_of(pixels_of(path))
     p = np.exp(z - z.max())
-    print(f"{path}: {LABELS[p.argmax()]} ({100*p.max()/p.sum():.1f} %)")
+    return LABELS[p.argmax()], p.max()/p.sum()
+
+if __name__ == "__main__":
+    for path in sys.argv[1:] or sys.exit("usage: python3 classify_NAME.py IMAGE..."):
+        try: label, p = classify(path)
+        except OSError as e: sys.exit(f"{path} cannot be read as an image: {e}")
+        print(f"{path}: {label} ({100*p:.1f} %)")
 '''
 
 def classify_script(suffix: str, # of an Artifact

@@ -22,8 +22,13 @@ def pixels_of(path):
     image = ImageOps.fit(image.convert("RGB"), (WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     return np.asarray(image, np.float32).transpose(2, 0, 1)[None]/np.float32(255)
 
-for path in sys.argv[1:] or sys.exit("usage: python3 classify_onnx.py IMAGE..."):
-    try: z = logits_of(pixels_of(path))
-    except OSError as e: sys.exit(f"{path} cannot be read as an image: {e}")
+def classify(path):  # its class, and the probability of that
+    z = logits_of(pixels_of(path))
     p = np.exp(z - z.max())
-    print(f"{path}: {LABELS[p.argmax()]} ({100*p.max()/p.sum():.1f} %)")
+    return LABELS[p.argmax()], p.max()/p.sum()
+
+if __name__ == "__main__":
+    for path in sys.argv[1:] or sys.exit("usage: python3 classify_onnx.py IMAGE..."):
+        try: label, p = classify(path)
+        except OSError as e: sys.exit(f"{path} cannot be read as an image: {e}")
+        print(f"{path}: {label} ({100*p:.1f} %)")
