@@ -12,11 +12,11 @@ from scipy import stats
 # %% ../../nbs/07_intervals.ipynb #94f5df9c
 def mean_interval(values,  # one number a seed
                   confidence: float = 0.95,  # coverage if the seeds are drawn from a normal distribution
-                  ) -> tuple:  # mean, low, high; low and high are NaN for one value
+                  ) -> tuple:  # mean, low, high; low and high are NaN for one value, or several equal ones
     "Mean with Student's t interval (Student 1908)."
     x = np.asarray(values, float)
     mean, n = float(x.mean()), len(x)
-    if n < 2: return mean, np.nan, np.nan
+    if n < 2 or np.ptp(x) == 0: return mean, np.nan, np.nan
     quantile = stats.t.ppf((1 + confidence) / 2, n - 1)
     half = float(quantile * x.std(ddof=1) / np.sqrt(n))
     return mean, mean - half, mean + half
