@@ -392,6 +392,8 @@ def print_forecast(plan,  # a `Plan`
                    threads: int,  # CPU threads of a Run; None: the cores divided among the workers
                    ):
     "What a study would do, and for how long."
+    from lightvision.stats.claims import check_family
+    from lightvision.stats.seeds import outlook
     from lightvision.study.plan import expand
     from lightvision.study.runner import default_workers, forecast, total_minutes
     workers, runs = workers or default_workers(), expand(plan)
@@ -400,6 +402,8 @@ def print_forecast(plan,  # a `Plan`
     print(table.assign(minutes=table.minutes.map("{:.1f}".format)).to_string(index=False))
     print(f"\n{left} of {len(table)} Runs to do, about {minutes:.0f} minutes with {workers} worker(s) "
           "(estimated from a few timed training steps on this machine)")
+    tests = {claim.test for claim in check_family(plan.family)} if plan.family else {"sign-flip"}
+    for test in sorted(tests): print(outlook(len(plan.seeds), max(1, len(plan.family)), test))
 
 # %% ../nbs/12_cli.ipynb #54bae493
 def _print_results(plan, records, folder, pool):

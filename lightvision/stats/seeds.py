@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEW', 'EXACT', 'TESTS', 'pair_seeds', 'no_spread', 'interval', 'sign_flip', 'smallest_p', 'seeds_needed', 'reach',
-           'p_value', 'holm', 'tost', 'detectable']
+           'p_value', 'holm', 'tost', 'detectable', 'outlook']
 
 # %% ../../nbs/07a_seeds.ipynb #ee391d97
 import warnings
@@ -111,16 +111,18 @@ def seeds_needed(family: int = 1, # claims that are tested together
 # %% ../../nbs/07a_seeds.ipynb #8ac21d9f
 def reach(n: int, # seeds
           family: int = 1, # claims that are tested together
+          test: str = "sign-flip", # or "t": the test that was declared
           alpha: float = 0.05, # level of the test
          ) -> str:
-    "What so many seeds can show with the exact test, in a sentence"
-    smallest, among = smallest_p(n), f" among {family} claims" if family > 1 else ""
+    "What so many seeds can show, in a sentence"
+    smallest, among = smallest_p(n, test), f" among {family} claims" if family > 1 else ""
     if family*smallest > alpha:
         return (f"{n} seed{'s' if n > 1 else ''} can never show a difference at the {alpha:g} level{among}: "
-                "the smallest possible p is "
-                f"{min(1, family*smallest):.2g}; {seeds_needed(family, alpha=alpha)} seeds are needed")
-    return (f"{n} seeds can show a difference at the {alpha:g} level{among}: the smallest possible p is "
-            f"{family*smallest:.2g}")
+                f"the smallest possible p is {min(1, family*smallest):.2g}; "
+                f"{seeds_needed(family, test, alpha=alpha)} seeds are needed")
+    can = f"{n} seeds can show a difference at the {alpha:g} level{among}"
+    if test == "t": return f"{can} by Student's t test, which takes the differences for normal"
+    return f"{can}: the smallest possible p is {family*smallest:.2g}"
 
 # %% ../../nbs/07a_seeds.ipynb #de9b7a53
 TESTS = ("sign-flip", "t")
@@ -184,3 +186,15 @@ def detectable(n: int, # seeds
               ) -> float: # pp; infinite where so few seeds can never show anything
     "The smallest true difference that a study would probably find"
     return float(sd*_detectable_in_sd(int(n), test, alpha/family, power))
+
+# %% ../../nbs/07a_seeds.ipynb #78e174db
+def outlook(n: int, # seeds
+            family: int = 1, # claims that are tested together
+            test: str = "sign-flip", # or "t"
+           ) -> str:
+    "What a study will probably be able to show, in a sentence to read before it runs"
+    least = detectable(n, 1, test, family=family)
+    if np.isinf(least): return reach(n, family, test)
+    among = f", one of {family} claims" if family > 1 else ""
+    return (f"{n} seeds show a difference of {least:.1f} standard deviations (between seeds, of the "
+            f"difference) in 80 % of the studies ({test} test{among}); a smaller one less often")
