@@ -107,7 +107,7 @@ def forks():
     "One server a worker of pytest."
     server = Forks()
     yield server
-    server.server.stdin.close()
+    server.server.kill()  # to close its stdin is not enough: a copy of this process may hold the other end
     server.server.wait()
 
 
