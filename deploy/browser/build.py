@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lightvision.core import LightVisionError, file_hash, show_size, writable, cache_folder
+from lightvision.core import LightVisionError, cache_folder, file_hash, show_size, writable
 from lightvision.data.datasets import get_task, list_tasks
 from lightvision.deploy.bundle import check_bundle
 
@@ -35,7 +35,9 @@ def fetch(name, version, files):
     if not archive.exists():
         if not shutil.which("npm"): raise LightVisionError(f"npm is needed to fetch {name} {version}: install Node.js")
         done = subprocess.run(["npm", "pack", f"{name}@{version}", "--silent", "--pack-destination", str(archive.parent)], capture_output=True, text=True)
-        if done.returncode: raise LightVisionError(f"npm could not fetch {name} {version}: {done.stderr.strip().splitlines()[-1:]}; is there a network?")
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["no message"]
+            raise LightVisionError(f"npm could not fetch {name} {version} ({said[-1]}): is there a network?")
         os.replace(archive.parent/done.stdout.strip().splitlines()[-1], archive)
     with tarfile.open(archive) as tar: found = {file: tar.extractfile(f"package/{file}").read() for file in files}
     for file, known in files.items():
@@ -62,6 +64,8 @@ def title_of(card):
 
 def build(bundles, out, task):
     "Write the page; a page that was there before is replaced when the new one is whole"
+    names = [b.name for b in bundles]
+    if twice := next((n for n in names if names.count(n) > 1), None): raise LightVisionError(f"two Bundles are called {twice}: rename a folder")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     (part/"runtime").mkdir(parents=True)
