@@ -11,7 +11,7 @@ from PIL import Image
 
 from lightvision.core import parse_size
 from lightvision.data.datasets import get_task
-from lightvision.deploy.bundle import check_bundle
+from lightvision.deploy.bundle import check_bundle, classify_script
 
 BRIEF = ["--budget", "60KB", "--arch", "test_resnet", "--teacher", "test_efficientnet", "--weights", "scratch", "--epochs", "1", "--final-epochs", "1",
          "--batch-size", "16", "--skip-bad"]
@@ -97,6 +97,7 @@ def test_the_zoo_is_whole_and_its_numbers_have_evidence(bundle, lightvision, tmp
     record, = (Path(__file__).parent.parent/"paper"/"evidence").glob(f"*/{card['made_with']['run']}/record.json")
     measured = json.loads(record.read_text())
     assert abs(card["test"]["accuracy"] - measured["test_accuracy"]) < 1e-3 and card["data_hash"] == measured["data_hash"]
+    assert (bundle/"classify_onnx.py").read_text() == classify_script(".onnx")
     assert max(a["bytes"] for a in card["artifacts"]) <= parse_size(bundle.name.split("-")[-1])
     image = tmp_path/"tile.png"
     Image.new("RGB", (80, 70), (20, 90, 40)).save(image)

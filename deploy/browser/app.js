@@ -13,7 +13,7 @@ function make(tag, properties = {}, ...children) {
 }
 
 const kilobytes = n => n >= 1e6 ? `${(n / 1e6).toFixed(2)} MB` : `${(n / 1e3).toFixed(1)} KB`;
-const percent = (p, digits = 1) => `${(100 * p).toFixed(digits)} %`;
+const percent = p => `${(100 * p).toFixed(1)} %`;
 
 function describe(bundle) {
   const { test, synthetic, task } = bundle.card, sent = bundle.sent;
@@ -55,10 +55,10 @@ async function loadBundles() {
   }
 }
 
-function topClasses(bundle, { top }) {
+function topClasses(bundle, top) {
   const rows = top.map(({ label, p }) => make("li", {},
     make("span", { className: "label", textContent: label }), make("span", { className: "p", textContent: percent(p) }),
-    Object.assign(make("span", { className: "bar" }), { style: `--p:${p}` })));
+    make("span", { className: "bar", style: `--p:${p}` })));
   const answer = make("div", { className: "answer" }, make("h3", { textContent: bundle.title }), make("ol", {}, ...rows));
   answer.dataset.bundle = bundle.folder;
   return answer;
@@ -72,7 +72,7 @@ async function row(image) {
     image.answers.set(bundle, answer);
     answers.push(topClasses(bundle, answer));
   }
-  const agree = new Set([...image.answers].filter(([b]) => b.box.checked).map(([, a]) => a.top[0].label)).size < 2;
+  const agree = new Set([...image.answers].filter(([b]) => b.box.checked).map(([, top]) => top[0].label)).size < 2;
   const shown = make("img", { src: image.url, alt: image.name });
   return make("article", { className: agree ? "" : "differ" }, make("figure", {}, shown, make("figcaption", { textContent: image.name })),
     make("div", { className: "answers" }, ...answers, ...(agree ? [] : [make("p", { className: "note", textContent: "The networks differ." })])));
@@ -123,9 +123,11 @@ function stopCamera() {
 $("camera").onclick = async () => {
   try { stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }); }
   catch (error) { return say(`The camera cannot be used: ${error.message}`); }
+  $("shoot").disabled = true;  // until there is an image to take
   $("live").hidden = false;
   $("video").srcObject = stream;
   await $("video").play();
+  $("shoot").disabled = false;
   $("shoot").focus();
 };
 $("stop").onclick = stopCamera;

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lightvision.core import LightVisionError, cache_folder, file_hash, show_size, writable
+from lightvision.core import LightVisionError, cache_folder, file_hash, hash_of, show_size, writable
 from lightvision.data.datasets import get_task, list_tasks
+from lightvision.data.folders import building
 from lightvision.deploy.bundle import check_bundle
 
 HERE = Path(__file__).resolve().parent
@@ -66,27 +67,26 @@ def build(bundles, out, task):
     "Write the page; a page that was there before is replaced when the new one is whole"
     names = [b.name for b in bundles]
     if twice := next((n for n in names if names.count(n) > 1), None): raise LightVisionError(f"two Bundles are called {twice}: rename a folder")
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    (part/"runtime").mkdir(parents=True)
-    for name, (version, files) in PACKAGES.items():
-        for file, content in fetch(name, version, files).items(): (part/"runtime"/file).write_bytes(content)
-    for name in PAGE: shutil.copyfile(HERE/name, part/name)
-    contents = []
-    for bundle in sorted(bundles, key=lambda b: (b/"model.onnx").stat().st_size if (b/"model.onnx").exists() else 0):
-        card = check_bundle(bundle)
+    cards = {b: check_bundle(b) for b in bundles}
+    for bundle in bundles:
         if not (bundle/"model.onnx").exists(): raise LightVisionError(f"{bundle} holds no model.onnx, which the page needs: ship it with --formats onnx")
-        (part/"bundles"/bundle.name).mkdir(parents=True)
-        for name in NEEDED: shutil.copyfile(bundle/name, part/"bundles"/bundle.name/name)
-        contents.append(dict(folder=bundle.name, title=title_of(card)))
-    shown = examples(task, part/"examples") if task else dict(title="", files=[])
-    (part/"contents.json").write_text(json.dumps(dict(bundles=contents, examples=shown), indent=1, ensure_ascii=False))
-    files = sorted(p.relative_to(part).as_posix() for p in part.rglob("*") if p.is_file())
-    version = hashlib.sha256("".join(file_hash(part/f) for f in files).encode()).hexdigest()[:16]
-    worker = (HERE/"sw.js").read_text().replace("__VERSION__", f"lightvision-{version}").replace('["__FILES__"]', json.dumps(["./", *files], ensure_ascii=False))
-    (part/"sw.js").write_text(worker)
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(part, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with building(out) as part:
+        (part/"runtime").mkdir()
+        for name, (version, files) in PACKAGES.items():
+            for file, content in fetch(name, version, files).items(): (part/"runtime"/file).write_bytes(content)
+        for name in PAGE: shutil.copyfile(HERE/name, part/name)
+        contents = []
+        for bundle in sorted(bundles, key=lambda b: (b/"model.onnx").stat().st_size):
+            (part/"bundles"/bundle.name).mkdir(parents=True)
+            for name in NEEDED: shutil.copyfile(bundle/name, part/"bundles"/bundle.name/name)
+            contents.append(dict(folder=bundle.name, title=title_of(cards[bundle])))
+        shown = examples(task, part/"examples")
+        (part/"contents.json").write_text(json.dumps(dict(bundles=contents, examples=shown), indent=1, ensure_ascii=False))
+        files = sorted(p.relative_to(part).as_posix() for p in part.rglob("*") if p.is_file())
+        version = hash_of(*(file_hash(part/f) for f in files))
+        worker = (HERE/"sw.js").read_text().replace("__VERSION__", f"lightvision-{version}").replace('["__FILES__"]', json.dumps(["./", *files], ensure_ascii=False))
+        (part/"sw.js").write_text(worker)
     return out
 
 

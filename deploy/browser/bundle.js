@@ -46,8 +46,7 @@ export class Bundle {
   /** The k most probable classes. */
   async classify(image, k = 3) {
     const logits = await this.logits(image);
-    const top = softmax(logits).map((p, i) => ({ label: this.labels[i], p })).sort((a, b) => b.p - a.p).slice(0, k);
-    return { logits: Array.from(logits), top };
+    return softmax(logits).map((p, i) => ({ label: this.labels[i], p })).sort((a, b) => b.p - a.p).slice(0, k);
   }
 
   /** Milliseconds of the network alone: the median over rounds, each of enough runs for the browser's coarse clock. */

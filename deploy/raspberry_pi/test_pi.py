@@ -13,21 +13,17 @@ import pytest
 from PIL import Image
 
 from lightvision.core import LightVisionError
-from lightvision.data.datasets import get_task, list_tasks
 from lightvision.measure.instructions import CPUS, emulate, prepare_emulator
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 ZOO = sorted((ROOT/"zoo").iterdir())
-IMAGES = 200
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    "Files of test images: of EuroSAT where it is here, of landcover-mini otherwise."
-    folder, task = tmp_path_factory.mktemp("images"), get_task("eurosat" if list_tasks().here["eurosat"] else "landcover-mini")
-    rows = task.indices("test")[::max(1, len(task.indices("test"))//IMAGES)][:IMAGES].tolist()
-    for n, i in enumerate(rows):
-        image = Image.fromarray(task.images[i].permute(1, 2, 0).numpy())
+def images(test_images, tmp_path_factory):
+    "Files of test images, some of them enlarged, some as .jpg."
+    folder = tmp_path_factory.mktemp("images")
+    for n, image in enumerate(test_images):
         (image.resize((150, 100)) if n % 4 == 3 else image).save(folder/f"{n:03}{'.jpg' if n % 4 == 2 else '.png'}", quality=95)
     return folder
 

@@ -57,7 +57,7 @@ def main():
     for path in arrivals(args.folder, args.every, seen):
         start = time.perf_counter()
         try: label, p = classify(path)
-        except OSError as e:
+        except Exception as e:  # Pillow has several for a broken file, and none of them may end the watch
             print(f"{path.name} cannot be read as an image: {e}", file=sys.stderr, flush=True)
             continue
         ms = 1000*(time.perf_counter() - start)
