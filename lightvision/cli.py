@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'COMMANDS', 'BENCHES', 'FULL', 'REFUSED', 'prepare', 'show', 'accuracies', 'train', 'recipe_of', 'compress',
-           'check_fraction', 'budget', 'ship', 'evaluate', 'predict', 'suffixes_of', 'export', 'find_plan',
+           'check_fraction', 'budget', 'ship', 'evaluate', 'predict', 'suffixes_of', 'export', 'support', 'find_plan',
            'print_forecast', 'opened_plan', 'study', 'results', 'print_table', 'bench_input', 'bench_runner',
            'bench_latency', 'bench_instructions', 'named_models', 'bench_vendor', 'bench_budget', 'usage', 'parser_of',
            'find_command', 'note', 'readable_error', 'main']
@@ -374,6 +374,21 @@ def export(checkpoint: Param("a trained or compressed model.safetensors", str, r
     artifacts = [export_one(model, task, path, expected) for path in paths]
     print(parity_table(artifacts, Path(to)/"parity.csv").to_string(index=False))
 
+# %% ../nbs/12_cli.ipynb #81c5c503
+def support(archs: Param("names of timm; none: the 45 of our table", str, nargs="*", opt=False) = None,
+            size: int = 64,  # side of the images in pixels
+            workers: int = 1,  # networks at a time
+            limit: int = 900,  # seconds for one network
+            out: str = "runs/support",  # folder of the answers; those of this version are not made again
+            json: store_true = False,  # print one line of JSON a network instead
+            ):
+    "Try which networks can be trained, compressed and exported, on a few synthetic images."
+    from lightvision.study.support import networks, summary, support_table
+    say = lambda row: show(summary(row), row, json)
+    table = support_table(archs or list(networks()), Path(out), size, workers, limit, say)
+    write_atomic(Path(out)/"support.csv", table.to_csv(index=False))
+    if not json: print(Path(out)/"support.csv")
+
 # %% ../nbs/12_cli.ipynb #4045dd65
 def find_plan(plan: str,  # a path, or the name of a plan in nbs/plans
               ) -> Path:  # an existing file
@@ -649,7 +664,8 @@ def bench_budget(checkpoints: Param("model.safetensors of fp32 Runs, one a seed"
 
 # %% ../nbs/12_cli.ipynb #01f5ae4c
 COMMANDS = dict(ship=ship, prepare=prepare, train=train, compress=compress, budget=budget,
-                evaluate=evaluate, predict=predict, export=export, study=study, results=results)
+                evaluate=evaluate, predict=predict, export=export, support=support, study=study,
+                results=results)
 BENCHES = {"input": bench_input, "runner": bench_runner, "latency": bench_latency, "vendor": bench_vendor,
            "instructions": bench_instructions, "budget": bench_budget}
 

@@ -8,9 +8,11 @@ __all__ = ['BatchNorm', 'trace', 'insert_quantizers', 'quantized_layers', 'activ
 
 # %% ../../nbs/04a_quant_graph.ipynb #21f19383
 import operator
+from contextlib import contextmanager
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame, Linear as TimmLinear
+from fastcore.basics import patch
+from timm.layers import Conv2dSame, Linear as TimmLinear
 from timm.layers.padding import get_same_padding
 from torch import fx, nn
 from torch.nn import functional as F
@@ -39,60 +41,149 @@ def _turned(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> BatchNorm:
         if value is not None: value.mul_(sign.view(-1, *[1]*(value.ndim - 1)))
     return bn
 
+# %% ../../nbs/04a_quant_graph.ipynb #657fd9dd
+_PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
+
+def _is_constant(values): # for two batches
+    "Whether what was computed depends neither on the images nor on their number"
+    one, other = values
+    if isinstance(one, (tuple, list)):
+        return isinstance(other, type(one)) and len(one) == len(other) and all(map(_is_constant,
+                                                                                   zip(one, other)))
+    return isinstance(one, _PLAIN) and isinstance(other, _PLAIN) and one == other
+
+class _StandIn(fx.Proxy):
+    "Stands for a tensor while a network is traced"
+    def __getattr__(self, name):
+        if callable(getattr(torch.Tensor, name, None)): return super().__getattr__(name) # a method
+        values = [getattr(v, name) for v in self.tracer.values(self.node)]
+        return values[0] if _is_constant(values) else super().__getattr__(name)
+    def __len__(self): return len(self.tracer.values(self.node)[0])
+
+# %% ../../nbs/04a_quant_graph.ipynb #66b0cf32
+_ASKS_PIXELS = "its path depends on what the image shows"
+
 class _Tracer(fx.Tracer):
     "Follows one pass through a network; layers that we treat as a whole stay whole"
-    where = ""
+    where, computing = "", False
+    def __init__(self, size, device):
+        super().__init__()
+        self.images = [torch.zeros(n, 3, *size, device=device) for n in (2, 3)]
+
+    @contextmanager
+    def computed(self):
+        "Inside, modules and parameters are what they are, and nothing is noted"
+        before, self.computing = self.computing, True
+        try:
+            with torch.no_grad(): yield
+        finally: self.computing = before
+
     def is_leaf_module(self, module, name):
         return isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d,
                                    nn.LayerNorm)) or super().is_leaf_module(module, name)
     def call_module(self, module, forward, args, kwargs):
+        if self.computing: return forward(*args, **kwargs)
         self.where = self.path_of_module(module)
         return super().call_module(module, forward, args, kwargs)
+    def getattr(self, name, value, known):
+        return value if self.computing else super().getattr(name, value, known)
+
+    def proxy(self, node): return _StandIn(node, self)
+    def iter(self, proxy): return iter([proxy[i] for i in range(len(self.values(proxy.node)[0]))])
+    def to_bool(self, proxy):
+        values = self.values(proxy.node)
+        if isinstance(values[0], torch.Tensor) or bool(values[0]) != bool(values[1]):
+            raise fx.proxy.TraceError(_ASKS_PIXELS)
+        return bool(values[0])
+
+# %% ../../nbs/04a_quant_graph.ipynb #1ce32495
+@patch
+def _compute(self: _Tracer, node, which):
+    "What a node gives for one of the two batches"
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: n.meta["values"][which])
+    if node.op == "placeholder": return self.images[which]
+    if node.op == "get_attr": return operator.attrgetter(node.target)(self.root)
+    if node.op == "call_module": return self.root.get_submodule(node.target).forward(*args, **kwargs)
+    if node.op == "call_method": return getattr(args[0], node.target)(*args[1:], **kwargs)
+    return node.target(*args, **kwargs)
+
+@patch
+def values(self: _Tracer,
+           node: fx.Node, # of the graph that is being written
+          ) -> list: # two: what it gives for a batch of two, and of three images
+    "What a node gives; it and all before it are computed when somebody asks"
+    for earlier in self.graph.nodes:
+        if "values" in node.meta: break
+        if "values" in earlier.meta: continue
+        with self.computed(): earlier.meta["values"] = [self._compute(earlier, i) for i in (0, 1)]
+    return node.meta["values"]
+
+# %% ../../nbs/04a_quant_graph.ipynb #35b36ad3
+_SIZES = ("size", "dim", "numel", "stride", "is_floating_point", "ndimension", "nelement")
+
+def _may_be_constant(node):
+    "Whether a call may give a plain value: a size, or what is computed from sizes"
+    known = [n.meta["values"][0] for n in node.all_input_nodes if "values" in n.meta]
+    return (node.target is getattr or node.op == "call_method" and node.target in _SIZES
+            or any(not isinstance(value, torch.Tensor) for value in known))
+
+@patch
+def create_proxy(self: _Tracer,
+                 kind, # of call: "call_module", "call_method", ...
+                 target, # what is called
+                 args, # of the call
+                 kwargs, # of the call
+                 *others, # what torch.fx gives besides
+                 **named, # likewise
+                ): # a stand-in, or a plain value
+    "Note a call; a plain value, which every call with such images gives, is not noted"
+    if kind == "call_method" and target in ("item", "tolist"): raise fx.proxy.TraceError(_ASKS_PIXELS)
+    proxy = fx.Tracer.create_proxy(self, kind, target, args, kwargs, *others, **named)
+    node = proxy.node
+    if kind == "placeholder" and node is not next(iter(self.graph.nodes)): # an argument that nobody gives
+        self.graph.erase_node(node)
+        return args[0] if args else None
+    if kind in ("placeholder", "get_attr", "output") or not _may_be_constant(node): return proxy
+    return self.values(node)[0] if _is_constant(self.values(node)) else proxy
 
 # %% ../../nbs/04a_quant_graph.ipynb #1b83f700
-_KNOWN = (nn.Conv2d, Conv2dSame, nn.Linear, TimmLinear, nn.BatchNorm2d, BatchNormAct2d)
 _FUSED = (nn.ReLU, nn.ReLU6) # runtimes compute them in the kernel of the layer before
-
-def _check_layers(net):
-    "Refuse layers with weights that have no quantized counterpart here"
-    for name, m in net.named_modules():
-        if "weight" not in m._parameters or type(m) in _KNOWN or isinstance(m, nn.LayerNorm): continue
-        raise LightVisionError(f"net.{name} is a {type(m).__name__}, which cannot be quantized here: use a "
-                               "network of convolutions with batch "
-                               "normalisation, or a transformer of linear layers with layer normalisation")
 
 def _not_in_place(module):
     "Activations must not overwrite what the gradient of the quantizer before them needs"
     if not isinstance(module, _FUSED) and getattr(module, "inplace", False): module.inplace = False
     return module
 
+def _plain_same(node, layers):
+    "A convolution with \"same\" padding as a plain one, for the size of what it reads"
+    conv, name, (one, _) = layers[node.target], node.target, node.args[0].meta["values"]
+    layers[name] = plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, 0,
+                                     conv.dilation, conv.groups, conv.bias is not None, device="meta")
+    plain.weight, plain.bias = conv.weight, conv.bias
+    high, wide = (get_same_padding(*n) for n in zip(one.shape[-2:], conv.kernel_size, conv.stride,
+                                                    conv.dilation))
+    if high % 2 == wide % 2 == 0: plain.padding = (high//2, wide//2); return
+    layers[f"{name}_pad"] = nn.ZeroPad2d((wide//2, wide - wide//2, high//2, high - high//2))
+    with node.graph.inserting_before(node):
+        node.args = (node.graph.call_module(f"{name}_pad", node.args),)
+
 # %% ../../nbs/04a_quant_graph.ipynb #4aee6313
 def _call_after(node, name):
     "Put a call of a module behind a node; everybody who read the node now reads the module"
     with node.graph.inserting_after(node): after = node.graph.call_module(name, (node,))
+    if "values" in node.meta: after.meta["values"] = node.meta["values"] # of the same shape
     node.replace_all_uses_with(after, delete_user_cb=lambda user: user is not after)
     return after
 
-def _plain(node, layers, pads):
+def _plain(node, layers):
     "One layer in plain terms"
-    module, name, graph = _not_in_place(layers[node.target]), node.target, node.graph
+    module, name, source = _not_in_place(layers[node.target]), node.target, node.args[0]
     if isinstance(module, nn.Identity) or isinstance(module, nn.Dropout) and module.p == 0:
-        node.replace_all_uses_with(node.args[0]); graph.erase_node(node)
-    elif isinstance(module, Conv2dSame):
-        layers[name] = conv = nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size,
-                                        module.stride, 0, module.dilation, module.groups,
-                                        module.bias is not None, device="meta")
-        conv.weight, conv.bias, (left, right, top, bottom) = module.weight, module.bias, pads[name]
-        if left == right and top == bottom: conv.padding = (top, left)
-        else:
-            layers[f"{name}_pad"] = nn.ZeroPad2d(pads[name])
-            with graph.inserting_before(node): node.args = (graph.call_module(f"{name}_pad", node.args),)
+        node.replace_all_uses_with(source); node.graph.erase_node(node)
+    elif isinstance(module, Conv2dSame): _plain_same(node, layers)
     elif isinstance(module, nn.BatchNorm2d):
-        source = node.args[0]
-        if source.op != "call_module" or not isinstance(layers[source.target],
-                                                        nn.Conv2d) or len(source.users) > 1:
-            raise LightVisionError(f"net.{name} is a batch normalisation that does not follow a convolution, "
-                                   "so it cannot be folded: choose another network")
+        folds = source.op == "call_module" and type(layers[source.target]) is nn.Conv2d
+        if not folds or len(source.users) > 1: return
         layers[name] = _turned(module, layers[source.target])
         act = getattr(module, "act", None)
         if act is not None and not isinstance(act, nn.Identity):
@@ -100,26 +191,19 @@ def _plain(node, layers, pads):
             _call_after(node, f"{name}_act")
 
 # %% ../../nbs/04a_quant_graph.ipynb #151381c4
-def _same_pads(net, size):
-    "The padding (left, right, top, bottom) of each convolution with \"same\" padding, for this image size"
-    pads, hooks = {}, []
-    for name, m in net.named_modules():
-        if isinstance(m, Conv2dSame):
-            def note(m, args, name=name):
-                h, w = (get_same_padding(n, k, s, d)
-                        for n, k, s, d in zip(args[0].shape[-2:], m.kernel_size, m.stride, m.dilation))
-                pads[name] = (w//2, w - w//2, h//2, h - h//2)
-            hooks.append(m.register_forward_pre_hook(note))
-    if hooks:
-        with torch.no_grad(): net(torch.zeros(1, 3, *size, device=next(net.parameters()).device))
-    for hook in hooks: hook.remove()
-    return pads
+class _Constant(nn.Module):
+    "A tensor that belongs to the structure of a network, not to its weights"
+    def __init__(self, value):
+        super().__init__()
+        self.shape = value.shape # flat inside, for a change to channels_last refuses five dimensions
+        self.register_buffer("value", value.flatten(), persistent=False)
+    def forward(self): return self.value.view(self.shape)
 
-def _constant(node, value):
-    "Put a value in the place of an argument that nobody gives"
-    for user in list(node.users):
-        user.args = fx.node.map_arg(user.args, lambda n: value if n is node else n)
-        user.kwargs = fx.node.map_arg(user.kwargs, lambda n: value if n is node else n)
+def _plain_constant(node, layers, net):
+    "A tensor that the network's state does not hold, as a layer, so that the graph's state holds it neither"
+    name = f"constants.{node.target.replace('.', '_')}"
+    layers[name] = _Constant(operator.attrgetter(node.target)(net).detach())
+    with node.graph.inserting_before(node): node.replace_all_uses_with(node.graph.call_module(name))
     node.graph.erase_node(node)
 
 def _keep_attributes(gm, net):
@@ -133,25 +217,35 @@ def _keep_attributes(gm, net):
     gm.meta["_user_preserved_attributes"] = kept # torch copies these along with the graph
 
 # %% ../../nbs/04a_quant_graph.ipynb #a33f3383
-def trace(model: Classifier, # a float classifier; its layers are taken over, not copied
-         ) -> fx.GraphModule: # the same network as a flat list of layers and operations
-    "Write a network down as a graph"
-    net, tracer = model.net.eval(), _Tracer()
-    _check_layers(net)
-    pads = _same_pads(net, model.config["image_size"])
-    try: graph = tracer.trace(net)
+def _graph_of(model):
+    "The calls of a network, as they were made"
+    net, device = model.net, next(model.parameters()).device
+    tracer = _Tracer(model.config["image_size"], device)
+    model.eval()
+    try:
+        graph = tracer.trace(net)
+        for node in graph.nodes: # what the plain form needs to know
+            if node.op == "call_module" and isinstance(net.get_submodule(node.target), Conv2dSame):
+                tracer.values(node)
+        return graph
     except Exception as e: # tracing fails in many ways, always at a place
         reason = str(e).splitlines()[0][:80] if str(e) else type(e).__name__
         raise LightVisionError(f"{model.config['arch']} cannot be traced at net.{tracer.where} ({reason}): "
                                "choose another network") from None
-    layers = dict(net.named_modules())
+
+def trace(model: Classifier, # a float classifier; its layers are taken over, not copied
+         ) -> fx.GraphModule: # the same network as a flat list of layers and operations
+    "Write a network down as a graph"
+    net, graph = model.net, _graph_of(model)
+    layers, state = dict(net.named_modules()), net.state_dict()
     for node in list(graph.nodes):
-        if node.op == "placeholder" and node is not next(iter(graph.nodes)):
-            _constant(node, node.args[0] if node.args else None)
-        elif node.target is torch._assert or getattr(node.target, "__name__", "") == "_assert":
-            graph.erase_node(node)
-        elif node.op == "call_module": _plain(node, layers, pads)
+        if getattr(node.target, "__name__", "") == "_assert": graph.erase_node(node)
+        elif node.op == "get_attr" and node.target not in state: _plain_constant(node, layers, net)
+        elif node.op == "call_module" and node.args: _plain(node, layers)
     used = [n.target for n in graph.nodes if n.op in ("call_module", "get_attr")]
+    for node in graph.nodes:
+        one, _ = node.meta.pop("values", (None, None)) # known where it was asked for
+        node.meta["number"] = isinstance(one, (bool, int, float))
     gm = fx.GraphModule({t: layers[t] if t in layers else operator.attrgetter(t)(net) for t in used}, graph,
                         type(net).__name__)
     gm.graph.eliminate_dead_code()
@@ -160,6 +254,7 @@ def trace(model: Classifier, # a float classifier; its layers are taken over, no
     return gm.eval()
 
 # %% ../../nbs/04a_quant_graph.ipynb #eea3306f
+_QUANTIZED = (nn.Conv2d, nn.Linear, TimmLinear) # other layers with weights stay in float
 _ELEMENTWISE = (operator.add, operator.iadd, operator.mul, operator.imul, torch.add, torch.mul)
 _PASSING = (nn.MaxPool2d, nn.Flatten, nn.ZeroPad2d, nn.Dropout) # the values stay on their grid
 _POOLING = (nn.AdaptiveAvgPool2d, nn.AvgPool2d)
@@ -174,18 +269,19 @@ def _ends(gm, node, kinds):
 def _reads(gm, node, float_stream):
     "The tensors that an operation reads as integers; empty: it computes in float"
     layer = _module(gm, node)
-    if isinstance(layer, (nn.Conv2d, nn.Linear)): return [node.args[0]]
+    if type(layer) in _QUANTIZED: return [node.args[0]]
     if float_stream: return []
     if isinstance(layer, _POOLING) or node.op == "call_method" and node.target == "mean":
         return [node.args[0]]
     if node.op == "call_function" and node.target in _ELEMENTWISE:
-        if all(isinstance(a, fx.Node) and a.op != "get_attr" for a in node.args): return list(node.args)
+        if all(isinstance(a, fx.Node) and a.op != "get_attr" and not a.meta.get("number") for a in node.args):
+            return list(node.args)
     return []
 
 def _mark_stages(gm):
     "The ends of timm's stages get names, so that hints and attention find them in the graph"
     last = {name: node for node in gm.graph.nodes for name in node.meta.get("nn_module_stack", {})}
-    for stage in gm.feature_info:
+    for stage in [stage for stage in gm.feature_info if stage["module"] in last]:
         node, name = _ends(gm, last[stage["module"]],
                            (BatchNorm, *_FUSED, Quantizer)), "stages." + stage["module"].replace(".", "_")
         gm.add_submodule(name, nn.Identity())
@@ -202,7 +298,7 @@ def insert_quantizers(model: Classifier, # a float classifier, its network is re
     "Quantize the weights of convolutions and linear layers, and every tensor that integer kernels touch"
     gm = trace(model)
     float_stream = any(isinstance(m, nn.LayerNorm) for m in gm.modules())
-    layers = [n for n in gm.graph.nodes if isinstance(_module(gm, n), (nn.Conv2d, nn.Linear))]
+    layers = [n for n in gm.graph.nodes if type(_module(gm, n)) in _QUANTIZED]
     wide, shared, chosen = {layers[0], layers[-1]}, {}, {}
     def need(node, bits):
         if isinstance(_module(gm, node), _PASSING): shared[node] = need(node.args[0], bits)

@@ -22,6 +22,7 @@ from ..models.checkpoint import add_edit, editor, edits_of, find_editor, lift
 from ..models.classifier import Classifier
 from ..training import resolve_device
 from .distillation import RecoverySettings, keep, recover
+from .folding import fold
 from .quant_graph import (activation_quantizers, after_relu6, batch_norms,
                                               fold_batch_norm, input_scales, insert_quantizers,
                                               quantized_layers, trace)
@@ -203,7 +204,7 @@ def float_form(model: Classifier, # float or quantized
                task, settings, context, # for the statistics
               ) -> Classifier:
     "The float network, with batch normalisation that knows its true statistics"
-    if "quantization" not in [e["by"] for e in edits_of(model)]: return model
+    if "quantization" not in [e["by"] for e in edits_of(model)]: return fold(model)
     other, _ = lift(model)
     other.to(resolve_device(context.device), memory_format=torch.channels_last)
     return restore_statistics(other, calibration_batches(task, settings, context))
@@ -259,6 +260,8 @@ def finish(model: Classifier, # with placed grids and folded batch normalisation
     if settings.float_bits == 16: round_floats(model)
     for layer in quantized_layers(model).values(): layer.snap(); layer.damping = 0.0
     snap_biases(model)
+    for bn in model.modules(): # those that could not be folded
+        if isinstance(bn, nn.modules.batchnorm._BatchNorm): bn.num_batches_tracked.zero_()
     # the biases once more: no kernel's integer changes by it
     if settings.float_bits == 16: round_floats(model)
     _note(model, settings)
@@ -337,8 +340,9 @@ def prepare_qat(model, # float; it is changed
                 context, # seed and device
                ):
     "Quantizers in a network that still has its batch normalisation, placed by a few images"
-    policy, device = _checked_policy(model, settings), resolve_device(context.device)
+    device = resolve_device(context.device)
     model = float_form(model, task, settings, context).to(device, memory_format=torch.channels_last)
+    policy = _checked_policy(model, settings)
     model = insert_quantizers(model, policy, settings.activation_bits)
     set_weight_scales(model)
     for layer in quantized_layers(model).values(): layer.damping = settings.damping if layer.bits < 8 else 0.0

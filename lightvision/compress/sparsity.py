@@ -21,6 +21,7 @@ from ..models.architectures import timm_name
 from ..models.checkpoint import editor, edits_of
 from ..training import n_steps, resolve_device
 from .distillation import RecoverySettings, keep, recover
+from .folding import fold
 from .recipe import step
 
 # %% ../../nbs/05a_sparsity.ipynb #61114032
@@ -220,7 +221,7 @@ def sparse(model, # it is changed; the trained one is returned
            context, # teacher, seed, device, folder, progress
           ):
     "Let the smallest weights become zero while training"
-    before = keep(model, settings)
+    before, model = keep(model, settings), fold(model)
     steps = settings.epochs*n_steps(len(task.indices("train")), settings.batch_size)
     with sparsifying(model.to(resolve_device(context.device)), settings, steps):
         return recover(model, task, settings, context, before)

@@ -19,6 +19,7 @@ from torch.ao.quantization.fx import _decomposed # noqa: F401 registers torch.op
 from torch.nn import functional as F
 
 from ..models.checkpoint import edits_of
+from ..compress import folding
 from ..compress.quant_graph import input_scales
 from ..compress.quantizers import Quantizer, pack
 from ..compress.sensitivity import FORMATS, MeasuredSize
@@ -75,7 +76,7 @@ def deploy_form(model: nn.Module, # a classifier, float or quantized
                 fold: bool = True, # see `IntegerLayer`
                ) -> nn.Module: # a copy on the CPU that computes the same; a float model stays as it is
     "A model in terms that every converter understands"
-    model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    model = folding.fold(copy.deepcopy(model).cpu().eval().requires_grad_(False))
     for module in model.modules():
         if getattr(module, "inplace", False): module.inplace = False # torch.onnx takes these apart, slowly
     scales = input_scales(model) if precision_of(model) != "fp32" else {}
@@ -139,9 +140,10 @@ def unsigned_activations(proto: onnx.ModelProto) -> onnx.ModelProto: # the same,
     "Activations as uint8 instead of int8, on the same grid"
     graph, constants = proto.graph, _constants(proto.graph)
     for node in graph.node:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or node.input[0] in constants: continue
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"): continue
         zero = numpy_helper.to_array(constants[node.input[2]])
-        if zero.dtype != np.int8: continue
+        stored = node.op_type == "DequantizeLinear" and node.input[0] in constants # weights
+        if stored or zero.dtype != np.int8: continue
         node.input[2] = name = f"zero_point_{int(zero) + 128}"
         if name not in constants:
             constants[name] = numpy_helper.from_array(np.uint8(int(zero) + 128), name)
@@ -227,9 +229,10 @@ def without_notes(proto: onnx.ModelProto, # it is changed
 def _limits(node, constants):
     "What an activation cuts off: lowest, highest; None if it is no such thing"
     if node.op_type == "Relu": return 0.0, np.inf
-    if node.op_type != "Clip" or not all(i in constants for i in node.input[1:]): return None
-    low, high = (float(numpy_helper.to_array(constants[i])) for i in node.input[1:3])
-    return low, high
+    if node.op_type != "Clip" or not all(i in constants for i in node.input[1:] if i): return None
+    given = [float(numpy_helper.to_array(constants[i])) if i else None for i in node.input[1:3]]
+    low, high = (given + [None, None])[:2] # either may be left out
+    return -np.inf if low is None else low, np.inf if high is None else high
 
 def without_clips(proto: onnx.ModelProto, # it is changed
                  ) -> onnx.ModelProto: # the same
@@ -255,7 +258,7 @@ def without_clips(proto: onnx.ModelProto, # it is changed
 # %% ../../nbs/08a_onnx.ipynb #5d04ec48
 def _as_halves(values):
     "The operator that gives these floats back from half precision, and the halves; None if none does"
-    half = values.astype(np.float16)
+    with np.errstate(over="ignore"): half = values.astype(np.float16) # too large: another value, so not taken
     if np.array_equal(half.astype(np.float32), values): return "", half
     if (values <= 0).any(): return None
     logs = np.log(values).astype(np.float16)

@@ -6,9 +6,10 @@
 __all__ = ['default_stem', 'default_patch', 'set_stem', 'Classifier', 'load_body', 'create_model', 'model_for']
 
 # %% ../../nbs/01b_classifier.ipynb #a3981f71
-import sys
+import copy, sys
 
 import timm, torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from ..core import LightVisionError
@@ -33,17 +34,16 @@ def default_patch(name: str, # timm's name, such as "vit_tiny_patch16_224"
     return min(own, max(4, 2**(min(size).bit_length() - 4)))
 
 # %% ../../nbs/01b_classifier.ipynb #f2d03dc9
-def set_stem(net: nn.Module, # a timm network that starts with a convolution
-             stride: int, # 1 or 2
+def set_stem(net: nn.Module, # a timm network
+             stride: int, # 1 or 2; None: leave it
             ) -> int: # the stride that it has now; None where there is no stem to change
     "Change the stride of the first convolution; the weights stay"
     path = (getattr(net, "pretrained_cfg", None) or {}).get("first_conv")
     conv = net.get_submodule(path) if isinstance(path, str) else None
-    if not isinstance(conv, nn.Conv2d) or conv.kernel_size == conv.stride: # a patch embedding is no stem
-        if stride is None: return None
-        raise LightVisionError("this network has no stem whose stride can be changed: use patch_size for a "
-                               "transformer, or leave stem_stride out")
+    # a patch embedding is no stem
+    if not isinstance(conv, nn.Conv2d) or conv.kernel_size == conv.stride: return None
     if stride is None or conv.stride == (stride, stride): return conv.stride[0]
+    if type(conv) not in (nn.Conv2d, Conv2dSame): conv.stride = (stride, stride); return stride
     # at stride 1 "same" padding is symmetric, so a plain convolution does it and exports cleanly; at stride 2
     # timm's own class must stay
     padding = tuple((k - 1) // 2 for k in conv.kernel_size) if stride == 1 else conv.padding
@@ -75,6 +75,22 @@ class Classifier(nn.Module):
     @property
     def weights_source(self): return self.config["weights_source"]
 
+    def forget(self):
+        "Drop what some networks keep of their weights while they evaluate; the weights may have changed"
+        for m in self.modules():
+            if getattr(m, "attention_bias_cache", None): m.attention_bias_cache = {}
+
+    def train(self,
+              mode=True): # False: evaluate
+        self.forget()
+        return super().train(mode)
+
+    def __deepcopy__(self, known):
+        self.forget() # it may hang on a gradient, and then has no copy
+        known[id(self)] = other = self.__class__.__new__(self.__class__)
+        other.__setstate__(copy.deepcopy(self.__dict__, known))
+        return other
+
     def forward(self, x): # float [B, 3, H, W] in [0, 1] -> logits [B, n_classes]
         return self.net((x - self.mean) / self.std)
 
@@ -99,9 +115,23 @@ def load_body(net: nn.Module, # a timm network
                                "use weights=\"scratch\" or weights of the same architecture")
     net.load_state_dict(have, strict=False)
 
-# %% ../../nbs/01b_classifier.ipynb #669fe1a7
+# %% ../../nbs/01b_classifier.ipynb #8588e14f
 def _pair(size): return (int(size),)*2 if isinstance(size, (int, float)) else tuple(int(s) for s in size)
 
+def _build(config):
+    "A classifier, after a trial with one image: some networks are made for one size"
+    try:
+        model = Classifier(config).eval()
+        with torch.no_grad(): model(torch.zeros(1, 3, *config["image_size"]))
+    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as e:
+        height, width = config["image_size"]
+        reason = (str(e).splitlines() or [type(e).__name__])[0].rstrip(".")
+        raise LightVisionError(f"{config['arch']} does not work with images of {height}x{width} pixels "
+                               f"({reason}): choose another size, such as 64 or 224, or another network"
+                              ) from None
+    return model.eval() # and forgets what it computed
+
+# %% ../../nbs/01b_classifier.ipynb #669fe1a7
 def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
                  n_classes: int, # number of classes of the task
                  image_size: int, # pixels, or (height, width)
@@ -130,10 +160,14 @@ def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
                   std=[float(s) for s in found.std or std or (0.5,)*3],
                   create_kwargs=dict(found.create_kwargs), weights_source=found.source, seed=int(seed),
                   classes=None if classes is None else list(classes))
-    if patch: config["stem_stride"] = stem_stride
+    # the later layers of some networks count the positions that their own stem leaves
+    if patch or timm.get_pretrained_cfg(name).fixed_input_size: config["stem_stride"] = stem_stride
     with torch.random.fork_rng(devices=[]): # the caller's random numbers stay as they were
         torch.manual_seed(seed)
-        model = Classifier(config)
+        model = _build(config)
+    if stem_stride and model.config["stem_stride"] != stem_stride:
+        raise LightVisionError(f"{arch} has no stem whose stride can be changed: leave stem_stride out, or "
+                               "use patch_size for a transformer")
     state = found.load()
     if state is not None: load_body(model.net, state, found.source)
     return model.eval()

@@ -25,7 +25,7 @@ from torch import nn
 
 from ..core import LightVisionError, file_hash, write_atomic
 from ..stats.intervals import mean_interval
-from ..models.classifier import Classifier
+from ..compress.folding import uncompressed
 from .records import SEARCHED, read_records
 from .kernels import CAN_FORK, kernel_manager
 from .runner import QUIET, QUIET_IMPORTS, shipped
@@ -198,7 +198,7 @@ def layer_table(model,  # a classifier, of any recipe
     layers = lambda m: {n: l for n, l in m.named_modules() if isinstance(l, (nn.Conv2d, nn.Linear))}
     now_is, rows = layers(model), []
     # a traced network lists its layers in another order
-    for name, was in layers(Classifier(dict(model.config, edits=[]))).items():
+    for name, was in layers(uncompressed(model)).items():
         before, now, bits = was.weight, now_is[name].weight, getattr(now_is[name], "bits", 32)
         rows.append({"layer": name.removeprefix("net."), "outputs before": len(before), "outputs": len(now),
                      "bits": bits,
