@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup converters emulator study test check browser test-browser test-pi test-deploy notebooks readme lab clean
+.PHONY: help setup converters emulator study test check support browser test-browser test-pi test-deploy notebooks readme lab clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ test: check ## everything CI checks: generated files, the library notebooks, who
 check: $(READY) ## are lightvision/, README.md and the notebooks what their sources say?
 	$(BIN)/python tools/check_generated.py
 	$(BIN)/python tools/check_cells.py
+
+support: $(READY) ## try 45 networks through every step (an hour), for the table in nbs/supported.ipynb
+	$(BIN)/lightvision support --out runs/support --workers 2
+	cp runs/support/support.csv nbs/results/support.csv
+	$(BIN)/python tools/readme.py
 
 browser: $(READY) ## make the browser page in build/browser, with all of zoo/ (needs npm)
 	$(BIN)/python deploy/browser/build.py

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'UNITS', 'LightVisionError', 'message', 'suggest', 'cast', 'Settings', 'hash_of', 'file_hash', 'seed_of',
-           'generator', 'parse_size', 'show_size', 'cannot_write', 'write_atomic', 'cache_folder', 'writable',
-           'discover', 'stays', 'package_folder']
+           'generator', 'parse_size', 'show_size', 'cannot_write', 'part_of', 'write_atomic', 'cache_folder',
+           'writable', 'discover', 'stays', 'package_folder']
 
 # %% ../nbs/00_core.ipynb #b0ea48de
-import dataclasses, errno, hashlib, os, pkgutil, re, shutil
+import dataclasses, errno, glob, hashlib, os, pkgutil, platform, re, shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -163,6 +163,20 @@ def cannot_write(
     return LightVisionError(f"no room left for {path} ({need}{show_size(free)} free): make room, and the "
                             "same command goes on; or choose another folder")
 
+# %% ../nbs/00_core.ipynb #248382e6
+def part_of(
+    path, # the final name of a file or folder
+    suffix=".part", # of the temporary name
+) -> Path: # beside it, hidden, and of this process alone
+    "A temporary name; what killed processes of this machine left under such names is removed"
+    path, machine = Path(path), hash_of(platform.node())[:6]
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{machine}-*{suffix}"):
+        import psutil # hardly ever needed
+        pid = left.name.removesuffix(suffix).rpartition("-")[2]
+        if not pid.isdigit() or psutil.pid_exists(int(pid)): continue
+        with suppress(OSError): left.unlink() if left.is_file() else shutil.rmtree(left)
+    return path.with_name(f".{path.name}.{machine}-{os.getpid()}{suffix}")
+
 # %% ../nbs/00_core.ipynb #04444059
 def write_atomic(
     path, # the file's final name; its folder is made if it is not there
@@ -171,7 +185,7 @@ def write_atomic(
     "Write under a temporary name, then rename; a failed write raises `LightVisionError` and leaves no file"
     path = Path(path)
     if isinstance(data, str): data = data.encode()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)

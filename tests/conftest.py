@@ -58,10 +58,21 @@ def plan(tmp_path):
 
 
 FORKS = """
-import json, os, sys
+import itertools, json, os, signal, sys
 import lightvision.api, lightvision.compress.baselines, lightvision.study.pack, lightvision.study.pareto, timm
 import onnxruntime, torch.onnx._internal.exporter._core
 from lightvision.cli import main
+
+def die_at(moment):
+    "Two moments for each file that is put in its place: just before it, and just after"
+    replace, files = os.replace, itertools.count()
+    def dying(*args):
+        file = next(files)
+        if moment == 2*file: os.kill(os.getpid(), signal.SIGKILL)
+        replace(*args)
+        if moment == 2*file + 1: os.kill(os.getpid(), signal.SIGKILL)
+    os.replace = dying
+
 for line in sys.stdin:
     asked = json.loads(line)
     if pid := os.fork():
@@ -74,6 +85,7 @@ for line in sys.stdin:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
+    if "DIES_AT" in os.environ: die_at(int(os.environ["DIES_AT"]))
     sys.exit(main(asked["args"]))
 """
 

@@ -1,4 +1,4 @@
-"""README.md from nbs/index.ipynb: execute it and nbs/measured.ipynb, so that their tables are those of the Records beside them, then render the index without hidden cells."""
+"""README.md from nbs/index.ipynb: execute it, nbs/measured.ipynb and nbs/supported.ipynb, so that their tables are those of the Records and results beside them, then render the index without hidden cells."""
 import os
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from nbconvert import MarkdownExporter
 from nbdev.clean import nbdev_clean
 from traitlets.config import Config
 
-INDEX, MEASURED = Path("nbs/index.ipynb"), Path("nbs/measured.ipynb")
+INDEX, MEASURED, SUPPORTED = (Path(f"nbs/{name}.ipynb") for name in ("index", "measured", "supported"))
 NOTE = "<!-- Made from nbs/index.ipynb by `make readme`; edit there. -->\n\n"
 
 
@@ -39,5 +39,5 @@ def render(path):
 
 
 if __name__ == "__main__":
-    for page in (INDEX, MEASURED): execute(page)
+    for page in (INDEX, MEASURED, SUPPORTED): execute(page)
     Path("README.md").write_text(render(INDEX), encoding="utf-8")

@@ -7,15 +7,15 @@ __all__ = ['BUNDLE', 'preprocessing_of', 'classify_script', 'class_accuracy', 'l
            'write_bundle', 'check_bundle', 'artifact_of']
 
 # %% ../../nbs/08e_bundle.ipynb #2e959e7d
-import glob, json, os, shutil, zlib
+import json, os, shutil, zlib
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
-import pandas as pd, psutil
+import pandas as pd
 from timm.models import get_pretrained_cfg
 
-from ..core import (LightVisionError, cannot_write, file_hash, package_folder, show_size,
-                              write_atomic)
+from ..core import (LightVisionError, cannot_write, file_hash, package_folder, part_of,
+                              show_size, write_atomic)
 from ..data.task import SPLITS, Task
 from ..stats.intervals import fraction_interval
 from ..training import Predictions
@@ -204,12 +204,6 @@ def card_text(card: dict, # of `write_bundle`: that of `card_of`, and the Artifa
 # %% ../../nbs/08e_bundle.ipynb #a0c9a079
 BUNDLE = "lightvision-bundle-1" # in card.json
 
-def _drop_leftovers(folder):
-    "Remove what a killed process left of the same Bundle"
-    for part in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
-        pid = part.name.split(".")[-2]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)): shutil.rmtree(part, ignore_errors=True)
-
 def _checksums(folder):
     "The text of SHA256SUMS"
     files = sorted(p for p in Path(folder).iterdir() if p.is_file() and p.name != "SHA256SUMS")
@@ -240,8 +234,7 @@ def write_bundle(folder, # must not exist yet
     rows = [dict(a.parity, file=f"model{a.path.suffix}", bytes=a.bytes, precision=a.precision,
                  runtime=a.runtime, zipped=len(zlib.compress(a.path.read_bytes(), 9))) for a in artifacts]
     card = dict(format=BUNDLE, **card, artifacts=rows)
-    _drop_leftovers(folder)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part = part_of(folder)
     try:
         part.mkdir(parents=True)
         for a in artifacts:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, onnx, pandas as pd, torch
 from torch import nn
 
-from ..core import LightVisionError, cannot_write, write_atomic
+from ..core import LightVisionError, cannot_write, part_of, write_atomic
 from ..data.task import Task
 from ..training import Predictions, predict
 from ..compress.quant_graph import input_scales
@@ -194,7 +194,7 @@ def export(model: nn.Module, # a classifier, float or quantized, pruned or not
                                f"{list(task.size)} and {task.n_classes}: export with the task that it was "
                                "trained for")
     expected = expected or predict(model, task, "test")
-    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    part = part_of(path, path.suffix) # runtimes look at the suffix
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[path.suffix](model, part)

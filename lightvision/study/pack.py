@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from ..core import LightVisionError, cannot_write, file_hash, write_atomic
+from ..core import LightVisionError, cannot_write, file_hash, part_of, write_atomic
 from ..data.datasets import SOURCES, data_folders, find_archive
 from .plan import POOL, Plan, absolute, expand, load_plan
 from .records import read_record
@@ -31,7 +31,7 @@ def write_tar(path,  # of the tar file
     path = Path(path)
     hashes = {name: file_hash(file) for name, file in files.items()}
     manifest = json.dumps(dict(about, files=hashes), indent=1)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder, tarfile.open(part, "w") as tar:
