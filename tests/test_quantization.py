@@ -142,7 +142,7 @@ def test_networks_and_tasks_that_cannot_be(task, trained, tmp_path, case, text):
     import dataclasses
     model, settings, given = copy.deepcopy(trained), PtqSettings(calibration_images=40), task
     if case == "name": settings = PtqSettings(layer_bits={"net.conv_sten": 4})
-    if case == "path": model.net.act1 = Moody()
+    if case == "path": model.net.blocks.append(Moody())
     if case == "nan": model.net.conv_head.weight.data[0, 0] = float("nan")
     if case == "empty": given = dataclasses.replace(task, splits=torch.full_like(task.splits, 1))
     with pytest.raises(LightVisionError) as error:
