@@ -48,7 +48,7 @@ def filled(name, places):
 
 def environment(folder, **more):
     "The cache of images lies in the folder too."
-    return {**os.environ, "XDG_CACHE_HOME": str(folder/"cache"), "HOME": str(folder), **more}
+    return {**os.environ, "LIGHTVISION_CACHE": str(folder/"cache"), **more}
 
 
 def written(folder):

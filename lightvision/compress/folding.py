@@ -14,7 +14,7 @@ from timm.utils.model import reparameterize_model
 from torch import nn
 from torch.nn import functional as F
 
-from ..models.checkpoint import add_edit, editor, edits_of, same_outputs
+from ..models.checkpoint import add_edit, edit_of, editor, same_outputs
 from ..models.classifier import Classifier
 
 # %% ../../nbs/02b_folding.ipynb #40f58359
@@ -51,7 +51,7 @@ def folded_net(net: nn.Module, # a timm network in evaluation mode
 def fold(model: Classifier, # float or quantized; in evaluation mode afterwards
         ) -> Classifier: # the same object
     "Fold a classifier's training-time structure, unless that is done already or there is none"
-    if any(edit["by"] == "folding" for edit in edits_of(model)): return model
+    if edit_of(model, "folding"): return model
     net = model.eval().net
     other = copy.copy(model)
     other._modules = dict(model._modules, net=folded_net(net))
@@ -75,5 +75,5 @@ def uncompressed(model: Classifier, # folded or not, compressed or not
                 ) -> Classifier: # untrained, with the layers that compression found
     "A fresh network of the same architecture, folded if this one is"
     fresh = Classifier({k: v for k, v in model.config.items() if k != "edits"})
-    folded = any(edit["by"] == "folding" for edit in edits_of(model))
-    return rebuild(fresh, {}) if folded else fresh
+    folded = edit_of(model, "folding")
+    return rebuild(fresh, folded) if folded else fresh

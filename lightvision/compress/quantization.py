@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ..core import LightVisionError, Settings, generator, suggest
 from ..data.augment import to_float
-from ..models.checkpoint import add_edit, editor, edits_of, find_editor, lift
+from ..models.checkpoint import add_edit, edit_of, editor, edits_of, find_editor, lift
 from ..models.classifier import Classifier
 from ..training import resolve_device
 from .distillation import RecoverySettings, keep, recover
@@ -204,7 +204,7 @@ def float_form(model: Classifier, # float or quantized
                task, settings, context, # for the statistics
               ) -> Classifier:
     "The float network, with batch normalisation that knows its true statistics"
-    if "quantization" not in [e["by"] for e in edits_of(model)]: return fold(model)
+    if not edit_of(model, "quantization"): return fold(model)
     other, _ = lift(model)
     other.to(resolve_device(context.device), memory_format=torch.channels_last)
     return restore_statistics(other, calibration_batches(task, settings, context))

@@ -18,7 +18,7 @@ from torch import nn
 from torch.ao.quantization.fx import _decomposed # noqa: F401 registers torch.ops.quantized_decomposed
 from torch.nn import functional as F
 
-from ..models.checkpoint import edits_of
+from ..models.checkpoint import edit_of
 from ..compress import folding
 from ..compress.quant_graph import input_scales
 from ..compress.quantizers import Quantizer, pack
@@ -69,12 +69,13 @@ class IntegerLayer(nn.Module):
 # %% ../../nbs/08a_onnx.ipynb #b813ef1f
 def precision_of(model: nn.Module) -> str: # "fp32", "int8", "int4" or "int2"
     "How the weights of most layers are stored"
-    return next((f"int{edit['weights']}" for edit in edits_of(model) if edit["by"] == "quantization"), "fp32")
+    edit = edit_of(model, "quantization")
+    return f"int{edit['weights']}" if edit else "fp32"
 
 # %% ../../nbs/08a_onnx.ipynb #c95f720c
 def deploy_form(model: nn.Module, # a classifier, float or quantized
                 fold: bool = True, # see `IntegerLayer`
-               ) -> nn.Module: # a copy on the CPU that computes the same; a float model stays as it is
+               ) -> nn.Module: # a copy on the CPU that computes the same, folded; a float model stays float
     "A model in terms that every converter understands"
     model = folding.fold(copy.deepcopy(model).cpu().eval().requires_grad_(False))
     for module in model.modules():
@@ -230,9 +231,9 @@ def _limits(node, constants):
     "What an activation cuts off: lowest, highest; None if it is no such thing"
     if node.op_type == "Relu": return 0.0, np.inf
     if node.op_type != "Clip" or not all(i in constants for i in node.input[1:] if i): return None
-    given = [float(numpy_helper.to_array(constants[i])) if i else None for i in node.input[1:3]]
-    low, high = (given + [None, None])[:2] # either may be left out
-    return -np.inf if low is None else low, np.inf if high is None else high
+    low, high = (*node.input[1:], "", "")[:2] # either may be left out
+    def limit(name, otherwise): return float(numpy_helper.to_array(constants[name])) if name else otherwise
+    return limit(low, -np.inf), limit(high, np.inf)
 
 def without_clips(proto: onnx.ModelProto, # it is changed
                  ) -> onnx.ModelProto: # the same

@@ -129,7 +129,7 @@ def _build(config):
         raise LightVisionError(f"{config['arch']} does not work with images of {height}x{width} pixels "
                                f"({reason}): choose another size, such as 64 or 224, or another network"
                               ) from None
-    return model.eval() # and forgets what it computed
+    return model
 
 # %% ../../nbs/01b_classifier.ipynb #669fe1a7
 def create_model(arch: str, # an alias of `ARCHITECTURES` or any timm name
