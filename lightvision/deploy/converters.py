@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['installed', 'one_reader_each', 'check_executorch', 'write_pte', 'to_pte', 'PteSize', 'litert_job', 'litert_python',
-           'to_tflite', 'TfliteSize', 'LegacyGrid', 'LegacyLayer', 'to_ptl']
+           'last_error', 'to_tflite', 'TfliteSize', 'LegacyGrid', 'LegacyLayer', 'to_ptl']
 
 # %% ../../nbs/08c_converters.ipynb #2c69a3d3
-import importlib.util, inspect, os, subprocess, sys, tempfile
+import importlib.util, inspect, os, re, subprocess, sys, tempfile
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,13 @@ def litert_python() -> str: # None: there is none
     places = [os.environ.get("LIGHTVISION_LITERT"), *(f/".venv-litert"/"bin"/"python" for f in folders)]
     return next((str(p) for p in places if p and Path(p).is_file()), None)
 
+# %% ../../nbs/08c_converters.ipynb #914fd292
+def last_error(text: str, # what a Python process wrote to stderr
+              ) -> str: # one line
+    "The line that names the last error, else the last line"
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
+    return ([line for line in lines if re.match(r"[\w.]+(Error|Exception|Unsupported)\b", line)] or lines)[-1]
+
 # %% ../../nbs/08c_converters.ipynb #a697a392
 def to_tflite(model: nn.Module, # a classifier, float or quantized
               path: Path, # ends in .tflite
@@ -135,9 +142,8 @@ def to_tflite(model: nn.Module, # a classifier, float or quantized
         job = subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True,
                              env=environment)
     if job.returncode:
-        reason = ([line for line in job.stderr.splitlines() if line.strip()] or ["no message"])[-1][:200]
-        raise LightVisionError(f"LiteRT's converter failed ({reason}): export to .onnx instead, or report "
-                               "the network")
+        raise LightVisionError(f"LiteRT's converter failed ({last_error(job.stderr)[:200]}): export to .onnx "
+                               "instead, or report the network")
 
 WRITERS[".tflite"] = to_tflite
 
