@@ -15,7 +15,7 @@ help: ## show this list
 $(READY): settings.ini setup.py constraints.txt tools/torchvision_cpu.py tools/git_hooks.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LightVision needs Python 3.11 or newer; call: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,weights]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev,weights]"
 	$(BIN)/python tools/torchvision_cpu.py
 	$(BIN)/python tools/git_hooks.py
 	@touch $@
