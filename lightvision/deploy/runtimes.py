@@ -26,8 +26,9 @@ def as_input(images, # uint8 [N, 3, H, W] as decoded, or float32 in [0, 1]
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
         raise ArtifactError("images must be [N, 3, height, width] with N of 1 or more, not "
                             f"{list(images.shape)}")
-    return (images.astype(np.float32)/np.float32(255) if images.dtype == np.uint8
-            else np.ascontiguousarray(images, np.float32))
+    # in the order of the indices: ExecuTorch reads the bytes as they lie, whatever the strides say
+    as_floats = np.ascontiguousarray(images, np.float32)
+    return as_floats/np.float32(255) if images.dtype == np.uint8 else as_floats
 
 # %% ../../nbs/08_runtimes.ipynb #43a8bf14
 class Opened:
