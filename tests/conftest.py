@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lightvision.data.datasets import get_task
+from lightvision.models.classifier import Classifier, model_for
 from lightvision.training import CLOCK
 from lightvision.cli import main
 
@@ -45,6 +46,14 @@ def quiet_machine(monkeypatch):
 def task():
     "Ten classes, five images of each and part."
     return get_task("landcover-mini").few(None, 5)
+
+
+def small(task, kind):
+    "A network of a few layers: one of timm's for tests, or a transformer of two blocks."
+    torch.manual_seed(0)
+    if kind != "transformer": return model_for(task, kind, weights="scratch", stem_stride=2)
+    like = model_for(task, "test_resnet", weights="scratch", stem_stride=2)
+    return Classifier(dict(like.config, arch="vit_tiny", stem_stride=None, patch_size=16, create_kwargs=dict(depth=2, embed_dim=48, num_heads=4)))
 
 
 @pytest.fixture

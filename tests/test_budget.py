@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np, pytest, torch
 
-from conftest import wait_for
+from conftest import small, wait_for
 
 from lightvision.core import LightVisionError, parse_size
 from lightvision.data.datasets import get_task
 from lightvision.models.checkpoint import load_model
-from lightvision.models.classifier import Classifier, model_for
+from lightvision.models.classifier import model_for
 from lightvision.training import Context, TrainSettings, evaluate, fit, predict
 from lightvision.compress.baselines import METHODS, compare, hypervolume
 from lightvision.compress.budget import BudgetSettings, fit_budget
@@ -24,12 +24,6 @@ def task(): return get_task("landcover-mini").few(None, 6)
 
 @pytest.fixture(scope="module")
 def context(): return Context(device="cpu", progress=False)
-
-def small(task, kind):
-    torch.manual_seed(0)
-    if kind != "transformer": return model_for(task, kind, weights="scratch", stem_stride=2)
-    like = model_for(task, "test_resnet", weights="scratch", stem_stride=2)
-    return Classifier(dict(like.config, arch="vit_tiny", stem_stride=None, patch_size=16, create_kwargs=dict(depth=2, embed_dim=48, num_heads=4)))
 
 @pytest.mark.parametrize("kind", ["test_resnet", "test_efficientnet", "transformer"])
 def test_file_fits_and_computes_what_the_search_saw(task, context, tmp_path, kind):

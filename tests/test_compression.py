@@ -14,8 +14,8 @@ seeds: [0]
 preset: smoke
 per_class: 12
 models:
-  - {arch: mobilenetv3_small_050, weights: scratch, recipes: [fp32], train: {epochs: 2, batch_size: 16}}
-  - {arch: mobilenetv2_035, weights: scratch, teacher: mobilenetv3_small_050, train: {epochs: 2, batch_size: 16}}
+  - {arch: test_efficientnet, weights: scratch, recipes: [fp32], train: {epochs: 2, batch_size: 16}}
+  - {arch: test_resnet, weights: scratch, teacher: test_efficientnet, train: {epochs: 2, batch_size: 16}}
 recipes: [finetune, "kd(temperature=2)", prune50+kd+qat4, qat8+prune50, sparse80, ptq8, "budget(size=300KB,method=uniform)"]
 settings: {kd: {batch_size: 16}, finetune: {batch_size: 16}, qat: {batch_size: 16}, prune: {batch_size: 16}, sparse: {batch_size: 16}, budget: {batch_size: 16, format: safetensors}}
 """
@@ -56,7 +56,7 @@ def study(forks, tmp_path_factory):
 def test_a_plan_of_recipes(study):
     folder, _ = study
     records = pd.read_csv(folder/"runs/tiny/records.csv").set_index("recipe")
-    student, search = records[records.arch == "mobilenetv2_035"], "budget(size=300kb,method=uniform)"
+    student, search = records[records.arch == "test_resnet"], "budget(size=300kb,method=uniform)"
     assert set(student.index) == {"fp32", "finetune", "kd(temperature=2)", "prune50+kd+qat4", "qat8+prune50", "sparse80", "ptq8", search}
     assert (student.drop("fp32").start == student.run["fp32"]).all()  # trained once, shared by all
     assert student.bytes["finetune"] == student.bytes["fp32"]
@@ -191,7 +191,7 @@ def test_a_search_that_cannot_be_gets_one_line(refused, tiny, tmp_path, argument
 @pytest.mark.parametrize("old, new, words", [
     ("recipes: [finetune", "recipes: [qat3, finetune", ["qat3", "qat2"]),
     ("recipes: [finetune", 'recipes: ["kd(heat=2)", finetune', ["heat"]),
-    (", teacher: mobilenetv3_small_050", "", ["needs a teacher"]),
+    (", teacher: test_efficientnet", "", ["needs a teacher"]),
     ("settings: {kd", "settings: {kdd: {epochs: 1}, kd", ["kdd"]),
     ("prune: {batch_size: 16}", "prune: {criterion: magic}", ["magic", "magnitude"]),
 ])

@@ -2,6 +2,7 @@
 import subprocess, sys
 
 import numpy as np, pytest, torch
+from conftest import small
 
 from lightvision.core import LightVisionError
 from lightvision.data.datasets import get_task
@@ -27,20 +28,19 @@ def task(): return get_task("landcover-mini").few(None, 6)
 def made(task, arch, recipe, folder):
     "A model of a recipe, as it comes back from its checkpoint"
     settings = {t: BRIEF for t in recipe.split("+") if t == "fp32" or t.startswith("prune")}
-    kwargs = dict(patch_size=16) if "vit" in arch else dict(stem_stride=2)
-    model = Recipe.parse(recipe, settings).apply(model_for(task, arch, weights="scratch", **kwargs), task, Context(device="cpu", progress=False))
+    model = Recipe.parse(recipe, settings).apply(small(task, arch), task, Context(device="cpu", progress=False))
     return load_model(save_model(model, folder/"model.safetensors"))
 
 
-@pytest.mark.parametrize("arch, recipe", [("test_resnet", "fp32+prune50+ptq8"), ("vit_tiny", "fp32+ptq8")])
+@pytest.mark.parametrize("arch, recipe", [("test_resnet", "fp32+prune50+ptq8"), ("transformer", "fp32+ptq8")])
 def test_recipes_reach_every_runtime(task, tmp_path, arch, recipe):
     model = made(task, arch, recipe, tmp_path)
-    suffixes = [s for s in SUFFIXES if not ("vit" in arch and s == ".pte")] # lowering a transformer takes ExecuTorch most of a minute
+    suffixes = [s for s in SUFFIXES if not (arch == "transformer" and s == ".pte")] # lowering a transformer takes ExecuTorch most of a minute
     table = parity_table([export(model, task, tmp_path/f"{arch}{suffix}") for suffix in suffixes])
     assert (table["n_test"] == len(task.indices("test"))).all() and set(table["precision"]) == {"int8"}
     assert (table["agreement"] >= 0.8).all(), table
     assert not list(tmp_path.glob(".*"))
-    if "vit" in arch: # every layer of a transformer runs in integers, too
+    if arch == "transformer": # every layer of a transformer runs in integers, too
         found = kernels(tmp_path/f"{arch}.onnx")
         layers = sum(isinstance(m, (torch.nn.Linear, torch.nn.Conv2d)) for m in model.modules())
         assert sum(n for op, n in found.items() if op in ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat")) == layers, found

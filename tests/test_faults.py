@@ -11,8 +11,14 @@ from conftest import COMMAND, PLAN, wait_for
 
 from lightvision.study.runner import epochs_done
 
+ARCHS = ["mobilenetv3_small_050", "mobilenetv2_035", "test_resnet"]
 LOSSES = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]  # all of a history but its clock
 
+
+def several(archs):
+    "A plan of independent Runs."
+    head = PLAN.replace("[0, 1]", "[0]").partition("models:")[0]
+    return head + "models:\n" + "".join(f"  - {{{{arch: {arch}, weights: scratch}}}}\n" for arch in archs)
 
 def start(*args, cwd): return subprocess.Popen(COMMAND + [str(a) for a in args], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -33,7 +39,7 @@ def kernel_of(run):
 
 def histories(out): return {r.name: pd.read_csv(r/"history.csv")[LOSSES] for r in runs(out)}
 
-def complete(out, n=4):
+def complete(out, n):
     records = pd.read_csv(out/"tiny"/"records.csv")
     assert len(records) == n and records.run.is_unique
     for record in records.itertuples(): assert len(pd.read_csv(out/"pool"/record.run/"history.csv")) == record.epochs
@@ -42,7 +48,7 @@ def complete(out, n=4):
 
 
 def test_a_killed_server_a_killed_study_and_a_second_one_lose_nothing(plan, tmp_path, lightvision):
-    path, out, reference = plan(epochs=8), tmp_path/"out", tmp_path/"reference"
+    path, out, reference = plan(several(ARCHS), epochs=8), tmp_path/"out", tmp_path/"reference"
 
     # 1. The process that all kernels come from dies while they work on Runs, with another Run already finished.
     study = start("study", path, "--out", out, "--workers", 2, cwd=tmp_path)
@@ -51,6 +57,7 @@ def test_a_killed_server_a_killed_study_and_a_second_one_lose_nothing(plan, tmp_
     server = kernel.parent()
     assert server.ppid() == study.pid
     before, epochs = finished(out), {r: epochs_done(r) for r in runs(out)}
+    hit = [arch for arch in ARCHS if any(arch in r.name and r.name not in before for r in runs(out))]
     server.kill()
 
     # 2. Then the study itself dies, while a Run that was hit goes on.
@@ -61,16 +68,17 @@ def test_a_killed_server_a_killed_study_and_a_second_one_lose_nothing(plan, tmp_
     study.send_signal(signal.SIGKILL)
     study.wait()
     wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 30, "the end of its workers and kernels")
-    assert set(finished(out)) == set(before) and len(before) < 4
+    assert set(finished(out)) == set(before) and len(before) < 3
 
     # 3. Started again, it ends complete, and what was finished was left alone.
     again = lightvision("study", path, "--out", out, "--workers", 2)
     assert again.returncode == 0, again.stderr
-    complete(out)
+    complete(out, 3)
     after = finished(out)
     assert {name: after[name] for name in before} == before
 
-    # 4. A study of the same plan elsewhere. A second one in its folder is refused and changes nothing.
+    # 4. A study of the Runs that were hit, elsewhere. A second one in its folder is refused and changes nothing.
+    path = plan(several(hit), epochs=8)
     study = start("study", path, "--out", reference, "--workers", 2, cwd=tmp_path)
     wait_for(lambda: runs(reference), what="the first Run")
     family = [psutil.Process(study.pid), *psutil.Process(study.pid).children(recursive=True)]
@@ -81,11 +89,11 @@ def test_a_killed_server_a_killed_study_and_a_second_one_lose_nothing(plan, tmp_
     assert {p: p.read_bytes() for p in reference.rglob("*") if p.is_file()} == before
     for p in family: p.resume()
     assert study.wait(200) == 0
-    complete(reference)
+    complete(reference, len(hit))
 
     # 5. All the interruptions left no trace in a single number.
     ours, expected = histories(out), histories(reference)
-    assert ours.keys() == expected.keys()
+    assert expected and expected.keys() <= ours.keys()
     for name in expected: pd.testing.assert_frame_equal(ours[name], expected[name], check_exact=True)
 
 
@@ -98,13 +106,13 @@ def test_a_running_cluster_loses_a_worker(plan, tmp_path):
         wait_for(lambda: address.exists() and address.read_text().strip(), 60, "the scheduler")
         cluster += [subprocess.Popen(dask + ["worker", "--scheduler-file", str(address), "--nthreads", "1", "--no-dashboard"], **quiet) for _ in range(2)]
         scheduler = json.loads(address.read_text())["address"]
-        study = start("study", plan(PLAN.replace("[0, 1]", "[0]"), epochs=8), "--out", out, "--scheduler", scheduler, cwd=tmp_path)
+        study = start("study", plan(several(ARCHS[:1]), epochs=8), "--out", out, "--scheduler", scheduler, cwd=tmp_path)
         kernel = wait_for(lambda: (run := underway(out)) and kernel_of(run), what="the kernel of a Run that is underway")
         kernel.parent().parent().kill() # the server's parent: the worker that this Run was given to
         assert study.wait(200) == 0, study.communicate()
-        complete(out, 2)
+        complete(out, 1)
     finally:
-        for p in reversed(cluster): p.terminate()
+        for p in reversed(cluster): p.kill()
         for p in cluster: p.wait(20)
 
 

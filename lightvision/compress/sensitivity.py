@@ -21,6 +21,7 @@ from matplotlib import pyplot as plt
 from safetensors.torch import save
 from scipy import optimize, sparse
 from torch import nn
+from tqdm import tqdm
 
 from ..core import LightVisionError, Settings, discover, generator, suggest
 from ..data.augment import to_float
@@ -317,9 +318,10 @@ class Probe:
     def __init__(self, model: Classifier, # float; stays as it is
                  teacher: nn.Module, # the uncompressed network
                  size: FileSize, # of `model`
-                 task, settings, context, # images of the train split; seed and device
+                 task, settings, context, # images of the train split; seed, device, progress
                  found: list = None): # scores of the groups where they are known, see `pruning.scores`
         device, self.size, self.cache, self.count = resolve_device(context.device), size, {}, 0
+        self.progress = context.progress
         self.model = _still(model, device)
         rows = task.indices("train")
         order = torch.randperm(len(rows), generator=generator(context.seed, "probe"))
@@ -383,8 +385,12 @@ def sensitivities(probe: Probe, # of the uncompressed network
                  ) -> dict: # variable -> sensitivity of each option in nats, against the costliest one
     "Change one thing at a time and measure"
     here = probe(allocation)
-    found = {v: np.array([here if allocation.get(v) == o else probe(allocation.but(v, o)) for o in values])
-             for v, values in options.items()}
+    with tqdm(total=sum(map(len, options.values())), unit="change", disable=not probe.progress,
+              desc="sensitivity") as bar:
+        def at(v, o):
+            bar.update()
+            return here if allocation.get(v) == o else probe(allocation.but(v, o))
+        found = {v: np.array([at(v, o) for o in values]) for v, values in options.items()}
     return {v: np.maximum.accumulate(d - d[0]) for v, d in found.items()}
 
 # %% ../../nbs/06_sensitivity.ipynb #5d4c4d78

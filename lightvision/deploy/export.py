@@ -95,7 +95,7 @@ def moves_apart(expected: np.ndarray, # float [N, C], the model's logits
                ) -> tuple: # standard deviation over the images of the differences, and its limit
     "Do the logits move with the model's from image to image?"
     def spread(z): return float(z.astype(np.float64).var(0).mean()**0.5)
-    return spread(logits - expected), max(spread(expected)/2, 4*rounding)
+    return spread(logits - expected), max(spread(expected)/2, 16*rounding)
 
 # %% ../../nbs/08b_export.ipynb #06911783
 def reason_to_refuse(expected: Predictions, # of the model
