@@ -211,7 +211,11 @@ def export(model: nn.Module, # a classifier, float or quantized, pruned or not
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[path.suffix](model, part)
-        logits = run_logits(part, task.images[task.indices("test")])
+        try: logits = run_logits(part, task.images[task.indices("test")])
+        except LightVisionError as e: # the runtime's own words, without a temporary name
+            told = str(e).replace(str(part), path.name)
+            told = told.replace("export it again", "use another format; no file was kept")
+            raise LightVisionError(told) from None
         reason = reason_to_refuse(expected, logits, precision_of(model), tolerance, rounding_of(model))
         reason = reason or altered_weights(part, model)
         if reason: raise LightVisionError(f"{path.name} is refused: {reason}; no file was kept")
