@@ -73,13 +73,14 @@ def integrated_gradients(model: nn.Module, # any classifier, also pruned or quan
                          start: torch.Tensor = None, # images without evidence; None: black
                         ) -> torch.Tensor: # float [N, 3, H, W], of either sign
     "How each pixel shares in the logit, on the way from black to the image"
+    model.eval()
     start = torch.zeros_like(images) if start is None else start
     if classes is None:
-        with torch.no_grad(): classes = model.eval()(images).argmax(1)
+        with torch.no_grad(): classes = model(images).argmax(1)
     total = torch.zeros_like(images)
     for a in (torch.arange(steps) + 0.5)/steps:
         x = (start + a*(images - start)).requires_grad_()
-        total += torch.autograd.grad(_chosen(model.eval()(x), classes), x)[0]
+        total += torch.autograd.grad(_chosen(model(x), classes), x)[0]
     return (images - start)*total/steps
 
 # %% ../../nbs/10_interpretability.ipynb #39027c8c

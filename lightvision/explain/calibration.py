@@ -12,7 +12,7 @@ from scipy import optimize
 from torch.nn import functional as F
 
 from ..core import LightVisionError
-from ..training import Predictions
+from ..training import Predictions, evaluate
 
 # %% ../../nbs/10b_calibration.ipynb #86cfdb36
 def reliability(given: Predictions, # logits and labels
@@ -55,7 +55,7 @@ def calibration_table(answers: dict, # name -> (validation, test), both `Predict
     def row(validation, test):
         t = best_temperature(validation)
         (ece, over), (mended, _) = calibration_error(test, bins), calibration_error(test, bins, t)
-        return {"accuracy": float((test.logits.argmax(1) == test.labels).double().mean()), "ECE": ece,
+        return {"accuracy": evaluate(test)["accuracy"], "ECE": ece,
                 "overconfidence": over, "temperature": t, "ECE with temperature": mended}
     return pd.DataFrame({name: row(*pair) for name, pair in answers.items()}).T
 

@@ -10,6 +10,7 @@ import copy
 
 import numpy as np, pandas as pd, torch
 from matplotlib import pyplot as plt
+from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
 
@@ -67,7 +68,8 @@ def rank_correlation(a: torch.Tensor, # float [N, H, W], maps of the same images
                     ) -> torch.Tensor: # float [N], in [-1, 1]
     "Spearman's correlation of the pixels of each image"
     def ranks(maps):
-        r = maps.flatten(1).argsort(1).argsort(1).float()
+        # equal values share a rank: Grad-CAM is zero over whole areas
+        r = torch.from_numpy(rankdata(maps.flatten(1).numpy(), axis=1))
         return F.normalize(r - r.mean(1, keepdim=True))
     return (ranks(a)*ranks(b)).sum(1)
 
@@ -99,7 +101,7 @@ def same_place(reference: nn.Module, # the uncompressed network
     def row(b):
         found = {}
         for name, values in (("rank correlation", rank_correlation(own, b)), ("overlap", overlap(own, b))):
-            low, high = mean_interval(values.tolist())[-2:]
-            found |= {name: float(values.mean()), f"{name} ±": (high - low)/2}
+            mean, low, high = mean_interval(values.tolist())
+            found |= {name: mean, f"{name} ±": (high - low)/2}
         return found
     return pd.DataFrame({name: row(b) for name, b in maps.items()}).T
