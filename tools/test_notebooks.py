@@ -50,7 +50,9 @@ def run(path, renew):
     from execnb.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
     from fastcore.xtras import working_directory
+    import pandas
     path, start = Path(path).resolve(), time.time()
+    pandas.set_option("display.max_columns", 20)  # as in a kernel; here it would follow the width of somebody's terminal
     set_start_method(None, force=True)  # the notebook's own processes start as in any interpreter
     nb = read_nb(path)
     stored = [json.loads(json.dumps(c.get("outputs", []))) for c in nb.cells]
