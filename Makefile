@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup converters emulator study test check support browser test-browser test-pi test-deploy notebooks readme lab clean
+.PHONY: help setup converters emulator study test check support browser docs test-docs test-browser test-pi test-deploy notebooks readme lab clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,14 @@ test-browser: $(READY) ## drive the browser page in headless Chromium (needs npm
 
 test-pi: $(READY) ## run the zoo in an emulated 64-bit Raspberry Pi OS (Debian 12), and the folder watch
 	$(BIN)/python -m pytest -q -rs -s deploy/raspberry_pi
+
+docs: $(READY) ## make the website in _docs, offline but for npm, once (the demo and MathJax)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python docs/build.py
+
+test-docs: docs ## crawl the website and drive it in headless Chromium (needs chromium)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt playwright
+	$(BIN)/python -m pytest -q -rs -s docs
 
 test-deploy: test-pi test-browser ## all of deploy/: a missing tool is a skip that says what to install
 

@@ -1,0 +1,24 @@
+"""Sphinx's settings for the website; docs/build.py calls it."""
+project = "LightVision"
+copyright = "2026 onwards, The LightVision authors"
+extensions = ["myst_nb"]
+html_theme = "furo"
+html_title = "LightVision"
+html_favicon = "static/icon.svg"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_js_files = [("results.js", {"defer": "defer"}), ("site.js", {"defer": "defer"})]
+html_copy_source = html_show_sphinx = False
+mathjax_path = "mathjax/tex-svg.js"
+# MathJax takes what is marked as mathematics, and leaves dollars in outputs alone
+mathjax3_config = {"options": {"enableMenu": False}}
+
+nb_execution_mode = "off"
+nb_render_markdown_format = "gfm"
+nb_remove_code_outputs = False
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+# a notebook's headings may skip a level
+suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "misc.highlighting_failure"]
+pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
