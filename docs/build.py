@@ -132,7 +132,7 @@ def evidence(folder):
     rows = "\n".join(f"| [{name}]({name}/index.md) | {about} | {count} |" for name, about, count in listed)
     tree = "\n".join(f"{name}/index" for name, *_ in listed)
     (folder/"index.md").write_text(
-        "# Evidence\n\nEvery number on these pages comes from an executed notebook. A study's page lists its own.\n\n"
+        "# Evidence\n\nWhere the numbers on these pages come from. A study's page lists its executed notebooks, and what else it left.\n\n"
         f"| study | what was done | notebooks |\n|---|---|---|\n{rows}\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n", encoding="utf-8")
 
 

@@ -22,3 +22,11 @@ myst_links_external_new_tab = False
 # a notebook's headings may skip a level
 suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "misc.highlighting_failure"]
 pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
+
+
+def setup(app):
+    "Furo's captions are headings without a level, which a screen reader needs."
+    def add_levels(app, page, template, context, doctree):
+        tree = context.get("furo_navigation_tree", "")
+        context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+    app.connect("html-page-context", add_levels, priority=900)

@@ -11,7 +11,7 @@ function make(node, attributes, children) {
   node.append(...children);
   return node;
 }
-const size = b => b == null ? "" : b >= 1e6 ? `${(b/1e6).toFixed(2)} MB` : `${(b/1e3).toFixed(0)} KB`;
+const size = b => b == null ? "" : b >= 999500 ? `${(b/1e6).toFixed(2)} MB` : `${(b/1e3).toFixed(0)} KB`;
 const percent = v => v.toFixed(2);
 const interval = g => g.low == null ? "" : `[${percent(g.low)}, ${percent(g.high)}]`;
 const page = (g, name) => `${base}evidence/${g.study}/${name.split("/").map(encodeURIComponent).join("/")}.html`;
@@ -97,7 +97,7 @@ function chart(box, all) {
 
 const COLUMNS = [["study", g => g.study], ["task", g => g.task], ["architecture", g => g.arch], ["recipe", g => g.recipe],
   ["test accuracy, %", g => g.mean], ["95 % interval", g => g.low ?? -1], ["file", g => g.bytes ?? 0], ["MACs, million", g => g.macs ?? 0],
-  ["seed: accuracy and notebook", g => g.seeds.length]];
+  ["seed: accuracy", g => g.seeds.length]];
 
 function table(box, groups, state, redraw) {
   const head = el("tr"), body = el("tbody");
@@ -111,7 +111,7 @@ function table(box, groups, state, redraw) {
   for (const g of sorted) { // a long recipe may break behind a comma
     const links = el("td");
     g.seeds.forEach((s, i) => links.append(...(i ? [", "] : []),
-      el("a", {href: page(g, s.page), "aria-label": `seed ${s.seed}, ${s.accuracy} %, ${g.recipe}, ${g.arch}, ${g.study}`}, `${s.seed}: ${percent(s.accuracy)}`)));
+      el("a", {href: page(g, s.page), "aria-label": `${s.seed}: ${percent(s.accuracy)} %, seed and accuracy of ${g.recipe}, ${g.arch}, ${g.study}`}, `${s.seed}: ${percent(s.accuracy)}`)));
     const cells = [el("a", {href: page(g, "index")}, g.study), g.task, g.arch, el("code", {}, ...g.recipe.split(/(?<=[,+])/).flatMap(part => [part, el("wbr")])), percent(g.mean), interval(g),
       g.bytes == null ? "" : `${size(g.bytes)} .${g.format}`, g.macs == null ? "" : (g.macs/1e6).toFixed(1)];
     body.append(el("tr", {}, ...cells.map(c => el("td", {}, c)), links));
