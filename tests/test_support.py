@@ -1,4 +1,4 @@
-"Networks of six kinds go through every step that LightVision has, and come out of their files as they went in."
+"Networks of five kinds go through every step that LightVision has, and come out of their files as they went in."
 import os
 from pathlib import Path
 
@@ -8,7 +8,6 @@ from lightvision.study.support import CHECKS, YES, networks, try_network
 
 OTHERS = (".tflite", ".pte") # their converters are no part of this environment
 KINDS = {
-    "mobilenetv3_small_050": "depthwise convolutions, squeeze and excite",
     "mobileone_s0": "several branches in training, folded before compression",
     "starnet_s1": "batch normalisation that follows no convolution",
     "nf_regnet_b0": "convolutions that normalise their weights",

@@ -97,7 +97,7 @@ def findings(path):
 
 
 def main(names):
-    paths = [p for p in sorted(Path("nbs").glob("*.ipynb")) if not names or p.stem in names]
+    paths = [p for p in [*sorted(Path("nbs").glob("*.ipynb")), *sorted(Path("nbs/tutorials").glob("*.ipynb"))] if not names or p.stem in names]
     bad = []
     total = Counter()
     for path in paths:

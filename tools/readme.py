@@ -1,6 +1,7 @@
 """README.md from nbs/index.ipynb: execute it, nbs/measured.ipynb and nbs/supported.ipynb, so that their tables are those of the Records and results beside them, then render the index without hidden cells."""
 import os
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -13,11 +14,22 @@ INDEX, MEASURED, SUPPORTED = (Path(f"nbs/{name}.ipynb") for name in ("index", "m
 NOTE = "<!-- Made from nbs/index.ipynb by `make readme`; edit there. -->\n\n"
 
 
+def of_any_machine(outputs):
+    "Outputs without stderr, temporary folders and addresses: what is stored says nothing about the machine that executed it."
+    for o in outputs:
+        if o.output_type == "stream": o.text = re.sub(r"/tmp/tmp\w+/", "", re.sub(r"(?<=http://)[\d.]+:\d+", "127.0.0.1:8787", o.text))
+    return [o for o in outputs if o.get("name") != "stderr"]
+
+
 def execute(path):
     "Execute a notebook in place, and clean it."
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm's advice names a path of this machine
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for cells that call the command
     nb = nbformat.read(path, as_version=4)
-    NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    client = NotebookClient(nb, timeout=1800, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}})
+    client.execute()
+    for cell in nb.cells:
+        if cell.cell_type == "code": cell.outputs = of_any_machine(cell.outputs)
     nbformat.write(nb, path)
     nbdev_clean(str(path))
 

@@ -1,7 +1,7 @@
 "use strict";
 // What scrolls sideways can be scrolled with the keyboard too.
 function reachable() {
-  for (const box of document.querySelectorAll("article pre, article .output.text_html, article .table-wrapper, article .output.text_markdown"))
+  for (const box of document.querySelectorAll("article pre, article .output.text_html, article .table-wrapper, article .output.text_markdown, article .math-wrapper"))
     if (box.scrollWidth > box.clientWidth + 1) {
       box.tabIndex = 0;
       box.setAttribute("role", "region");
