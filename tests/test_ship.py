@@ -9,9 +9,10 @@ import pytest
 from conftest import COMMAND
 from PIL import Image
 
-from lightvision.core import parse_size
+from lightvision.core import file_hash, parse_size
 from lightvision.data.datasets import get_task
 from lightvision.deploy.bundle import check_bundle, classify_script
+from lightvision.study.records import load_predictions
 
 BRIEF = ["--budget", "60KB", "--arch", "test_resnet", "--teacher", "test_efficientnet", "--weights", "scratch", "--epochs", "1", "--final-epochs", "1",
          "--batch-size", "16", "--skip-bad"]
@@ -93,9 +94,14 @@ def test_what_cannot_be_had_is_one_line_and_no_folder(lightvision, tmp_path, arg
 
 @pytest.mark.parametrize("bundle", sorted((Path(__file__).parent.parent/"zoo").iterdir()), ids=lambda p: p.name)
 def test_the_zoo_is_whole_and_its_numbers_have_evidence(bundle, lightvision, tmp_path):
-    card = check_bundle(bundle)
-    record, = (Path(__file__).parent.parent/"paper"/"evidence").glob(f"*/{card['made_with']['run']}/record.json")
-    measured = json.loads(record.read_text())
+    card, evidence = check_bundle(bundle), Path(__file__).parent.parent/"paper"/"evidence"
+    measured = json.loads((evidence/"zoo"/bundle.name/"record.json").read_text())  # of the file, by an executed notebook
+    assert measured["sha256"] == file_hash(bundle/measured["file"]) and (evidence/"zoo"/bundle.name/"bundle.ipynb").exists()
+    predictions = load_predictions(evidence/"zoo"/bundle.name/"predictions.npz")
+    assert abs((predictions["probabilities"].argmax(1) == predictions["labels"]).mean() - measured["test_accuracy"]) < 1e-3
+    if run := card["made_with"].get("run"):  # of the network
+        record, = evidence.glob(f"*/{run}/record.json")
+        assert abs(card["test"]["accuracy"] - json.loads(record.read_text())["test_accuracy"]) < 1e-3
     assert abs(card["test"]["accuracy"] - measured["test_accuracy"]) < 1e-3 and card["data_hash"] == measured["data_hash"]
     assert (bundle/"classify_onnx.py").read_text() == classify_script(".onnx")
     assert max(a["bytes"] for a in card["artifacts"]) <= parse_size(bundle.name.split("-")[-1])
