@@ -302,7 +302,10 @@ def iterative_schedule(model: Classifier, # float, uncompressed
                       ) -> list: # points of `train_candidate`, the last trained longest
     "One iteration or several to the budget, then the final fine-tuning"
     size = check_budget(model, budget, task, settings, context, limit)
-    points, start, n, goal = [], size(size.full), settings.iterations, budget
+    points, start, n, goal, known = [], size(size.full), settings.iterations, budget, {}
+    def once(*args): # a correction begins at the same network: what was measured there holds
+        if i not in known: known[i] = measure(*args)
+        return known[i]
     while len(points) < n or points[-1]["bytes"] > budget:
         if len(points) >= n: goal -= points[-1]["bytes"] - budget
         i = min(len(points) + 1, n)
@@ -312,7 +315,7 @@ def iterative_schedule(model: Classifier, # float, uncompressed
         # an excess is corrected from where the last iteration began, not from its result
         net, allocation, _ = continue_from(points[i - 2]) if i > 1 else (model, None, None)
         make = lambda: next_allocation(net, allocation, size.full.widths, aim, task, settings, context,
-                                       model, inner, measure, choose)
+                                       model, inner, once, choose)
         points.append(train_candidate(folder/f"iteration{len(points) + 1}", make, task, settings, context,
                                       *training))
     last = train_candidate(folder/"last", lambda: continue_from(points[-1]), task, settings, context,
