@@ -106,11 +106,12 @@ def test_a_running_cluster_loses_a_worker(plan, tmp_path):
         wait_for(lambda: address.exists() and address.read_text().strip(), 60, "the scheduler")
         cluster += [subprocess.Popen(dask + ["worker", "--scheduler-file", str(address), "--nthreads", "1", "--no-dashboard"], **quiet) for _ in range(2)]
         scheduler = json.loads(address.read_text())["address"]
-        study = start("study", plan(PLAN.replace("[0, 1]", "[0]"), epochs=8), "--out", out, "--scheduler", scheduler, cwd=tmp_path)
+        # one Run, long enough to be caught: on a fast machine an epoch takes a tenth of a second
+        study = start("study", plan(several(ARCHS[:1]), epochs=15), "--out", out, "--scheduler", scheduler, cwd=tmp_path)
         kernel = wait_for(lambda: (run := underway(out)) and kernel_of(run), what="the kernel of a Run that is underway")
         kernel.parent().parent().kill() # the server's parent: the worker that this Run was given to
         assert study.wait(200) == 0, study.communicate()
-        complete(out, 2)
+        complete(out, 1)
     finally:
         for p in reversed(cluster): p.terminate()
         for p in cluster: p.wait(20)
