@@ -73,7 +73,7 @@ readme: $(READY) ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py
 
 notebooks: $(READY) ## execute the library notebooks in place, to renew the figures of the documentation
-	$(BIN)/python tools/execute_notebooks.py nbs
+	$(BIN)/python tools/execute_notebooks.py nbs nbs/tutorials
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs

@@ -18,13 +18,14 @@ import nbformat
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(ROOT/"tools")]
 
 import api
 import results
 from from_npm import demo, mathjax
 from lightvision.core import LightVisionError
 from lightvision.data.folders import building
+from notebooks import library, option, without_options
 
 REPOSITORY = "https://github.com/lightvision/lightvision/blob/main/"
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)")
@@ -73,12 +74,6 @@ def as_html(text):
     return re.sub(r"\]\((?!https?:)([^)\s]+)\.(?:ipynb|md)(#[^)]*)?\)", r"](\1.html\2)", text)
 
 
-def option(cell, name): return re.search(rf"^#\| *{name}\b", cell.source, flags=re.M)
-
-
-def without_options(source): return re.sub(r"^#\|.*\n?", "", source, flags=re.M).strip("\n")
-
-
 def chapter(source, page, folder="nbs"):
     "A notebook as a page: without hidden cells, directives and what went to stderr."
     nb = nbformat.read(source, as_version=4)
@@ -88,7 +83,7 @@ def chapter(source, page, folder="nbs"):
         if cell.cell_type == "markdown": cell.source = relink(cell.source, folder, page)
         if cell.cell_type != "code": continue
         tags = ["remove-input"] if option(cell, "echo: false") else ["hide-input"] if option(cell, "code-fold: true") else []
-        cell.metadata, cell.source = nbformat.from_dict({"tags": tags}), without_options(cell.source)
+        cell.metadata, cell.source = nbformat.from_dict({"tags": tags}), without_options(cell.source).strip("\n")
         cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
         for o in cell.outputs:
             if "text/markdown" in o.get("data", {}): o.data["text/markdown"] = as_html(relink(o.data["text/markdown"], folder, page))
@@ -104,7 +99,9 @@ def landing(nb, has_demo):
     for caption, patterns in PARTS.items():
         pages = "\n".join(p for pattern in patterns for p in pages_of(pattern))
         trees.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```")
-    if has_demo: nb.cells.insert(3, nbformat.v4.new_markdown_cell((HERE/"demo.md").read_text(encoding="utf-8")))
+    if has_demo:
+        install = next(i for i, cell in enumerate(nb.cells) if cell.source.startswith("## Install"))
+        nb.cells.insert(install, nbformat.v4.new_markdown_cell((HERE/"demo.md").read_text(encoding="utf-8")))
     nb.cells.append(nbformat.v4.new_markdown_cell("\n\n".join(trees)))
     return nb
 
@@ -138,14 +135,14 @@ def evidence(folder):
 
 def sources(folder, has_demo):
     "Everything that Sphinx reads."
-    for path in [*ROOT.glob("nbs/*.ipynb"), *ROOT.glob("nbs/tutorials/*.ipynb")]:
+    for path in library(ROOT):
         page = path.relative_to(ROOT/"nbs").as_posix()
         index = path.name == "index.ipynb"
         nb = chapter(path, page, "" if index else path.parent.relative_to(ROOT).as_posix())
         (folder/page).parent.mkdir(exist_ok=True)
         nbformat.write(landing(nb, has_demo) if index else nb, folder/page)
     for file, page in PAGES.items():
-        if file.startswith("nbs/") or not page.endswith(".md") or not (ROOT/file).is_file(): continue
+        if not (file.endswith(".md") and page.endswith(".md")): continue
         (folder/page).parent.mkdir(exist_ok=True)
         (folder/page).write_text(relink((ROOT/file).read_text(encoding="utf-8"), posixpath.dirname(file), page), encoding="utf-8")
     shutil.copytree(ROOT/"nbs"/"diagrams", folder/"diagrams")

@@ -15,12 +15,10 @@ mathjax3_config = {"options": {"enableMenu": False}}
 
 nb_execution_mode = "off"
 nb_render_markdown_format = "gfm"
-nb_remove_code_outputs = False
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
-myst_links_external_new_tab = False
 # a notebook's headings may skip a level
-suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "misc.highlighting_failure"]
+suppress_warnings = ["myst.header"]
 pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
 
 

@@ -2,7 +2,6 @@
 import importlib.util
 from pathlib import Path
 
-from lightvision.core import LightVisionError
 from lightvision.data.datasets import get_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +22,6 @@ def mathjax(folder):
 
 
 def demo(out):
-    "Make the browser page with all of zoo/ and synthetic examples. Its one file that a site may not have is the runtime."
-    bundles = sorted(p for p in (ROOT/"zoo").iterdir() if p.is_dir())
-    if not bundles: raise LightVisionError("zoo/ is empty: a demo needs a Bundle")
-    browser_build().build(bundles, out, get_task("landcover-mini"))
+    "Make the browser page with all of zoo/ and synthetic examples."
+    page = browser_build()
+    page.build(page.zoo(), out, get_task("landcover-mini"))

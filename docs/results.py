@@ -19,6 +19,12 @@ def recipe_of(search):
     return f"budget(size={size})" if search.method == "baic" else f"budget(size={size},method={search.method})"
 
 
+def page_of(folder, run):
+    "The page that shows a Run: its executed notebook, else that of its study's searches, else the study's own."
+    pages = {f"{run}/run": folder/str(run)/"run.ipynb", "budget": folder/"budget.ipynb"}
+    return next((page for page, notebook in pages.items() if notebook.exists()), "index")
+
+
 def runs(folder):
     "A row a Run and search of one study: what it was, what it cost, what it got, and the page that shows it."
     rows, searched = [], set()
@@ -27,15 +33,13 @@ def runs(folder):
             if (folder.name, s.method) in LEFT_OUT: continue
             own = getattr(s, "run", "")
             searched.add(own)
-            page = f"{own}/run" if (folder/str(own)/"run.ipynb").exists() else "budget" if (folder/"budget.ipynb").exists() else "index"
             rows.append(dict(task=s.task, arch=s.arch, recipe=recipe_of(s), seed=s.seed, bytes=s.bytes, format=getattr(s, "format", "safetensors"),
-                             accuracy=s.test_accuracy, page=page))
+                             accuracy=s.test_accuracy, page=page_of(folder, own)))
     if (folder/"records.csv").exists():
         for r in read_records(folder/"records.csv").itertuples():
             if r.run in searched: continue
-            page = f"{r.run}/run" if (folder/r.run/"run.ipynb").exists() else "index"
             rows.append(dict(task=r.task, arch=r.arch, recipe=r.recipe, seed=r.seed, bytes=getattr(r, "bytes", None), format="safetensors",
-                             accuracy=r.test_accuracy, macs=r.macs, page=page))
+                             accuracy=r.test_accuracy, macs=r.macs, page=page_of(folder, r.run)))
     return [dict(study=folder.name, **row) for row in rows]
 
 

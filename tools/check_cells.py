@@ -14,6 +14,8 @@ import tokenize
 from collections import Counter
 from pathlib import Path
 
+from notebooks import library
+
 COLUMNS, LINES = 110, 40
 KINDS = "no example", "long cell", "wide line", "no docment", "several exports"
 
@@ -97,7 +99,7 @@ def findings(path):
 
 
 def main(names):
-    paths = [p for p in [*sorted(Path("nbs").glob("*.ipynb")), *sorted(Path("nbs/tutorials").glob("*.ipynb"))] if not names or p.stem in names]
+    paths = [p for p in library() if not names or p.stem in names]
     bad = []
     total = Counter()
     for path in paths:

@@ -8,6 +8,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 from nbdev.clean import nbdev_clean
+from notebooks import option, without_options
 from traitlets.config import Config
 
 INDEX, MEASURED, SUPPORTED = (Path(f"nbs/{name}.ipynb") for name in ("index", "measured", "supported"))
@@ -34,16 +35,13 @@ def execute(path):
     nbdev_clean(str(path))
 
 
-def option(cell, name): return cell.cell_type == "code" and re.search(rf"^#\| *{name}\b", cell.source, flags=re.M)
-
-
 def render(path):
     "The notebook's text, code and results as Markdown; `#| hide` drops a cell, `#| echo: false` its code."
     nb = nbformat.read(path, as_version=4)
     nb.cells = [cell for cell in nb.cells if cell.source.strip() and not option(cell, "hide")]
     for cell in nb.cells:
         if option(cell, "echo: false"): cell.metadata["tags"] = ["no-input"]
-        if cell.cell_type == "code": cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M)
+        if cell.cell_type == "code": cell.source = without_options(cell.source)
     exporter = MarkdownExporter(config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"no-input"}}}))
     text, _ = exporter.from_notebook_node(nb)
     text = re.sub(r"[ \t]+$", "", text, flags=re.M)

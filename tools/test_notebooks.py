@@ -17,6 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, set_start_method
 from pathlib import Path
 
+from notebooks import library
+
 SKIPPED = re.compile(r"^#\| *(slow|notest|eval: *false)\b", re.M)
 VARIES = re.compile(r"^#\| *varies\b", re.M)
 PRELOAD = ["torch", "timm", "pandas", "matplotlib.pyplot", "seaborn", "scipy.optimize", "nbdev.showdoc", "fastcore.test", "execnb.shell",
@@ -81,7 +83,7 @@ def main():
     parser.add_argument("--renew", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    paths = [p for p in [*sorted(Path("nbs").glob("*.ipynb")), *sorted(Path("nbs/tutorials").glob("*.ipynb"))] if not args.names or p.stem in args.names]
+    paths = [p for p in library() if not args.names or p.stem in args.names]
     processes = get_context("forkserver" if sys.platform == "linux" else "spawn")
     processes.set_forkserver_preload(PRELOAD)  # imported once, not by each of fifty notebooks
     with ProcessPoolExecutor(args.workers, mp_context=processes, max_tasks_per_child=1) as pool:

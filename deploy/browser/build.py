@@ -57,6 +57,11 @@ def examples(task, folder):
     return dict(title=f"{kind}, one of each class:", files=[f"{name}.png" for name in sorted(rows)])
 
 
+def zoo():
+    "The Bundles of this repository."
+    return sorted(p for p in (HERE.parents[1]/"zoo").iterdir() if p.is_dir())
+
+
 def title_of(card):
     "What a Bundle is called on the page"
     artifact = card["artifacts"][0]
@@ -96,7 +101,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("build/browser"))
     parser.add_argument("--examples", help="the task whose test images are offered (default: eurosat if it is here, else landcover-mini)")
     args = parser.parse_args()
-    bundles = args.bundle or sorted(p for p in (HERE.parents[1]/"zoo").iterdir() if p.is_dir())
+    bundles = args.bundle or zoo()
     try:
         if args.out.exists() and not (args.out/"contents.json").exists(): raise LightVisionError(f"{args.out} holds something else: choose another --out")
         name = args.examples or ("eurosat" if list_tasks().here["eurosat"] else "landcover-mini")

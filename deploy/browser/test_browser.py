@@ -13,13 +13,13 @@ import pytest
 from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from build import build, fetch
+from build import build, fetch, zoo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 if not CHROMIUM: pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
-ZOO = sorted((Path(__file__).parents[2]/"zoo").iterdir())
+ZOO = zoo()
 AXE = "4.14.1", {"axe.min.js": "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"}
 
 

@@ -3,7 +3,7 @@
 const SHAPES = { // kind of recipe -> colour (colour-blind safe) and shape
   "no compression": ["#555555", "square"], "budget search (ours)": ["#0173b2", "circle"], "other searches": ["#b35900", "triangle"],
   "one method": ["#027a57", "diamond"], "several methods": ["#a2518f", "circle"]};
-const base = document.currentScript.src.replace(/static\/results\.js.*$|_static\/results\.js.*$/, "");
+const base = document.currentScript.src.replace(/_static\/results\.js.*$/, "");
 const el = (name, attributes = {}, ...children) => make(document.createElement(name), attributes, children);
 const svg = (name, attributes = {}, ...children) => make(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 function make(node, attributes, children) {

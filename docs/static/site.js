@@ -10,7 +10,6 @@ function reachable() {
 }
 addEventListener("load", reachable);
 addEventListener("resize", reachable);
-for (const picture of document.querySelectorAll("article .output img:not([alt]), article .output img[alt='']")) picture.alt = "figure made by the code above it";
-for (const picture of document.querySelectorAll("article .cell_output img")) if (/_images\//.test(picture.alt) || !picture.alt) picture.alt = "figure made by the code above it";
+for (const picture of document.querySelectorAll("article .cell_output img")) if (!picture.alt || picture.alt.includes("_images/")) picture.alt = "figure made by the code above it";
 // what a fold says is its name
 for (const fold of document.querySelectorAll("summary[aria-label='Toggle hidden content']")) fold.removeAttribute("aria-label");

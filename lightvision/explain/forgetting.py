@@ -12,11 +12,15 @@ from matplotlib import pyplot as plt
 from ..stats.images import correct_items, mcnemar
 
 # %% ../../nbs/10d_forgetting.ipynb #86706392
+def _ensemble(runs):
+    "Mean probabilities of Runs; refuses Runs of different images"
+    correct_items(runs)
+    return np.mean([np.asarray(r["probabilities"], float) for r in runs], 0)
+
 def agreed(runs: list, # of one recipe, as `load_predictions` returns them: names, labels, probabilities
           ) -> np.ndarray: # int [images]: classes
     "The class with the largest mean probability over the Runs"
-    correct_items(runs) # refuses Runs of different images
-    return np.mean([np.asarray(r["probabilities"], float) for r in runs], 0).argmax(1)
+    return _ensemble(runs).argmax(1)
 
 # %% ../../nbs/10d_forgetting.ipynb #9b19eecc
 def changed(before: list, # Runs of the uncompressed network, see `agreed`
@@ -65,6 +69,6 @@ def confidence_before(before: list, # Runs of the uncompressed network, see `agr
                       after: list, # Runs of the compressed one
                      ) -> tuple: # mean confidence in [0, 1]: of images that changed, of the others
     "How sure the uncompressed networks were of images that compression changed, and of the rest"
-    sure = np.mean([np.asarray(r["probabilities"], float) for r in before], 0).max(1)
-    moved = agreed(before) != agreed(after)
+    probabilities = _ensemble(before)
+    sure, moved = probabilities.max(1), probabilities.argmax(1) != agreed(after)
     return float(sure[moved].mean()) if moved.any() else float("nan"), float(sure[~moved].mean())
