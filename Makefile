@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
+# what is imported is compiled once; where bytecode may not be written, each process compiles PyTorch again (12 s)
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup converters emulator study test check support browser docs test-docs test-browser test-pi test-deploy notebooks readme lab clean
