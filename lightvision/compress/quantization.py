@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['layer_map', 'PtqSettings', 'bit_policy', 'calibration_batches', 'set_weight_scales', 'set_activation_ranges',
            'correct_biases', 'restore_statistics', 'float_form', 'round_floats', 'snap_biases', 'finish', 'ptq',
-           'estimate_batch_norm', 'QatSettings', 'prepare_qat', 'qat']
+           'estimate_batch_norm', 'QatSettings', 'prepare_qat', 'qat', 'entropy_coded']
 
 # %% ../../nbs/04b_quantization.ipynb #b6ee1ecf
 import copy, math
@@ -22,6 +22,7 @@ from ..models.checkpoint import add_edit, edit_of, editor, edits_of, find_editor
 from ..models.classifier import Classifier
 from ..training import resolve_device
 from .distillation import RecoverySettings, keep, recover
+from .entropy import decode, encode
 from .folding import fold
 from .quant_graph import (activation_quantizers, after_relu6, batch_norms,
                                               fold_batch_norm, input_scales, insert_quantizers,
@@ -376,12 +377,27 @@ def _policy_of(edit): return lambda name, *_: edit["layers"].get(name, edit["wei
 def _rebuild(model, edit):
     return fold_batch_norm(insert_quantizers(model, _policy_of(edit), edit["activations"]))
 
+# %% ../../nbs/04b_quantization.ipynb #b1ae7dcc
+def _join(layers, edit):
+    "The integers of all layers as one tensor"
+    if edit.get("coded"): return encode([(m.integers()[0], m.bits) for m in layers.values()])
+    return torch.cat([pack(m.integers()[0], m.bits) for m in layers.values()])
+
+def _split(integers, layers, edit):
+    "The integers of each layer"
+    if edit.get("coded"): return decode(integers, [(m.weight.shape, m.bits) for m in layers.values()])
+    bytes_of = [-(-m.weight.numel()*m.bits//8) for m in layers.values()]
+    if sum(bytes_of) != len(integers): raise KeyError("packed integers of another length")
+    parts = zip(integers.split(bytes_of), layers.values())
+    return [unpack(part, m.bits, m.weight.shape) for part, m in parts]
+
+# %% ../../nbs/04b_quantization.ipynb #d537e02c
 def _pack(model, state, edit):
     "Three tensors: packed integers, zero points, and every float"
     layers = quantized_layers(model)
     weights = {f"{n}.weight" for n in layers}
     floats = torch.cat([v.flatten() for k, v in state.items() if v.is_floating_point() and k not in weights])
-    return dict(integers=torch.cat([pack(m.integers()[0], m.bits) for m in layers.values()]),
+    return dict(integers=_join(layers, edit),
                 zero_points=torch.cat([v.flatten() for k, v in state.items()
                                        if not v.is_floating_point()]).to(torch.uint8),
                 # 16 bits where nothing is lost
@@ -396,15 +412,23 @@ def _unpack(model, state, edit):
         kind = "floats" if value.is_floating_point() else "zero_points"
         new[key] = state[kind][at[kind]:at[kind] + value.numel()].view(value.shape).to(value.dtype)
         at[kind] += value.numel()
-    start = 0
-    for name, m in layers.items():
-        n = -(-m.weight.numel()*m.bits//8)
-        q, scale = unpack(state["integers"][start:start + n], m.bits,
-                          m.weight.shape), new[f"{name}.log_scale"].exp()
-        new[f"{name}.weight"], start = q*scale.view(-1, *[1]*(q.ndim - 1)), start + n
-    if start != len(state["integers"]) or any(at[k] != len(state[k]) for k in at):
-        raise KeyError("packed tensors of another length")
+    if any(at[k] != len(state[k]) for k in at): raise KeyError("packed tensors of another length")
+    for (name, m), q in zip(layers.items(), _split(state["integers"], layers, edit)):
+        new[f"{name}.weight"] = q*new[f"{name}.log_scale"].exp().view(-1, *[1]*(q.ndim - 1))
     return new
+
+# %% ../../nbs/04b_quantization.ipynb #3589ba93
+def entropy_coded(model: Classifier, # quantized; stays as it is
+                  coded: bool = True, # False: packed again
+                 ) -> Classifier: # a copy, which `save_model` writes so
+    "The same network, whose integers are entropy coded in the file"
+    edit = edit_of(model, "quantization")
+    if not edit:
+        raise LightVisionError("only integers are coded: quantize the network first, with ptq or qat")
+    model = copy.deepcopy(model)
+    other = {k: v for k, v in edit.items() if k != "coded"} | ({"coded": True} if coded else {})
+    model.config = {**model.config, "edits": [other if e == edit else e for e in edits_of(model)]}
+    return model
 
 # %% ../../nbs/04b_quantization.ipynb #6e5f78b3
 @torch.no_grad()
