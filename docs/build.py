@@ -35,7 +35,7 @@ PARTS = {  # caption in the sidebar -> pages; of notebooks all that begin so
     "Compression": ["nbs/02b*", "nbs/03*", "nbs/04*", "nbs/05*", "nbs/06*"], "Statistics": ["nbs/07*"],
     "Devices": ["nbs/08*", "devices/raspberry_pi", "devices/browser"], "Measurement": ["nbs/09*"], "Explanations": ["nbs/10*"],
     "Studies": ["nbs/11*", "nbs/12*", "nbs/13*"],
-    "Results": ["results", "measured", "supported", "evidence/index"],
+    "Results": ["results", "measured", "transformers", "supported", "evidence/index"],
     "Reference": ["api/index", "glossary", "contributing"]}
 PAGES = {  # file of the repository -> its page
     "nbs/index.ipynb": "index.ipynb", "README.md": "index.ipynb", "CONTRIBUTING.md": "contributing.md",
