@@ -1,4 +1,4 @@
-"Networks of five kinds go through every step that LightVision has, and come out of their files as they went in."
+"Networks of six kinds go through every step that LightVision has, and come out of their files as they went in."
 import os
 from pathlib import Path
 
@@ -12,6 +12,7 @@ KINDS = {
     "mobileone_s0": "several branches in training, folded before compression",
     "starnet_s1": "batch normalisation that follows no convolution",
     "nf_regnet_b0": "convolutions that normalise their weights",
+    "ghostnet_050": "channels that are made in two ways and joined",
     "mobilevit_xxs": "attention between convolutions, and a path that depends on sizes",
     "levit_128s": "batch normalisation behind linear layers, and results kept from its weights",
 }
