@@ -9,7 +9,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup converters emulator study test check support browser docs test-docs test-browser test-pi test-micro test-deploy notebooks readme lab clean
+.PHONY: help setup converters emulator study test check support browser docs test-docs test-browser test-desktop test-pi test-micro test-deploy notebooks readme lab clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,7 +73,10 @@ test-micro: $(READY) ## run a network in TensorFlow Lite Micro, and compile its 
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[micro]"
 	$(BIN)/python -m pytest -q -rs -s deploy/microcontroller
 
-test-deploy: test-pi test-micro test-browser ## all of deploy/: a missing tool is a skip that says what to install
+test-desktop: $(READY) ## run the zoo on an emulated x86 processor without VNNI
+	$(BIN)/python -m pytest -q -rs -s deploy/desktop
+
+test-deploy: test-desktop test-pi test-micro test-browser ## all of deploy/: a missing tool is a skip that says what to install
 
 readme: $(READY) ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py

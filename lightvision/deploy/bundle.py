@@ -35,7 +35,11 @@ def preprocessing_of(config: dict, # of the classifier: image_size
 _OPEN = {".onnx": '''import onnxruntime
 def logits_of(x):
     return session.run(None, {session.get_inputs()[0].name: x})[0][0]
-session = onnxruntime.InferenceSession(str(HERE/"model.onnx"), providers=["CPUExecutionProvider"])''',
+options, cpu = onnxruntime.SessionOptions(), Path("/proc/cpuinfo")
+if not (cpu.exists() and "vnni" in cpu.read_text()):  # exact sums on x86 without VNNI; nothing elsewhere
+    options.add_session_config_entry("session.x64quantprecision", "1")
+session = onnxruntime.InferenceSession(str(HERE/"model.onnx"), options,
+                                       providers=["CPUExecutionProvider"])''',
          ".tflite": '''from ai_edge_litert.interpreter import Interpreter
 def logits_of(x):
     (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -160,7 +164,9 @@ def _data_text(card):
             f"{card['identical_groups']} group(s) of identical images, each kept in one split.{licence}")
 
 _USE = ("`python3 classify_onnx.py IMAGE...`, `lightvision predict FOLDER IMAGE...`, or any runtime: see "
-        "`preprocessing.json` and `labels.txt`.")
+        "`preprocessing.json` and `labels.txt`. A program of your own that opens the .onnx on an x86 "
+        "processor without VNNI sets `session.x64quantprecision` to 1, as the script does: else sums of "
+        "8-bit numbers are cut off there, and some answers change.")
 
 def _limits(card):
     "What the numbers do not say"

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LOW_BIT_TYPES', 'QuantDequant', 'IntegerLayer', 'precision_of', 'deploy_form', 'quiet', 'traced',
            'operators_read_once', 'onnx_program', 'unsigned_activations', 'padding_inside', 'pack_weights',
-           'without_notes', 'without_clips', 'half_floats', 'without_twins', 'short_names', 'facts_for', 'describe',
-           'to_onnx', 'kernels', 'OnnxSize']
+           'without_notes', 'without_clips', 'half_floats', 'without_twins', 'own_zero_points', 'short_names',
+           'facts_for', 'describe', 'to_onnx', 'kernels', 'OnnxSize']
 
 # %% ../../nbs/08a_onnx.ipynb #e8e00196
 import contextlib, copy, functools, itertools, json, logging, string, tempfile, warnings
@@ -313,6 +313,26 @@ def without_twins(proto: onnx.ModelProto, # it is changed
     for node in proto.graph.node: node.input[:] = [other.get(name, name) for name in node.input]
     return proto
 
+# %% ../../nbs/08a_onnx.ipynb #87363dd7
+def own_zero_points(proto: onnx.ModelProto, # it is changed
+                   ) -> onnx.ModelProto: # the same
+    "Give each layer zero points that no other layer reads"
+    graph, zeros = proto.graph, {n: i.dims[0] for n, i in _constants(proto.graph).items()
+                                 if i.data_type == TensorProto.INT8 and len(i.dims) == 1}
+    layers = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[2] in zeros]
+    if len(layers) < 2: return proto
+    lengths = [zeros[n.input[2]] for n in layers]
+    for k, node in enumerate(layers): node.input[2] = f"zeros_{k}"
+    graph.initializer.extend([helper.make_tensor("zeros_length", TensorProto.INT64, [1], [sum(lengths)]),
+                              helper.make_tensor("zeros_lengths", TensorProto.INT64, [len(layers)], lengths)])
+    nodes = [helper.make_node("ConstantOfShape", ["zeros_length"], ["zeros"],
+                              value=helper.make_tensor("", TensorProto.INT8, [1], [0])),
+             helper.make_node("Split", ["zeros", "zeros_lengths"], [n.input[2] for n in layers]), *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _tidy(graph)
+    return proto
+
 # %% ../../nbs/08a_onnx.ipynb #6e6fc582
 def short_names(proto: onnx.ModelProto, # it is changed
                ) -> onnx.ModelProto: # the same
@@ -354,8 +374,9 @@ def to_onnx(model: nn.Module, # a classifier, float or quantized
            ) -> None:
     "Write a classifier for onnxruntime"
     proto = pack_weights(padding_inside(unsigned_activations(onnx_program(model))))
-    if compact: proto = short_names(without_twins(half_floats(without_clips(without_notes(proto)))))
-    proto = describe(proto, model.config)
+    if compact: proto = without_twins(half_floats(without_clips(without_notes(proto))))
+    proto = own_zero_points(proto)
+    proto = describe(short_names(proto) if compact else proto, model.config)
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
 
