@@ -112,7 +112,10 @@ def evaluate(model: Classifier, # trained
 # %% ../nbs/11f_api.ipynb #1a8b03be
 def _image_files(images):
     "Paths of image files: of a folder, of one file, or of a list"
-    paths = [Path(p) for p in ([images] if isinstance(images, (str, Path)) else images)]
+    try: paths = [Path(p) for p in ([images] if isinstance(images, (str, Path)) else images)]
+    except TypeError:
+        raise LightVisionError(f"predict reads image files, not a {type(images).__name__}: evaluate takes a "
+                               "Task, and the network itself takes a batch of images") from None
     found = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p])]
     found = [f for f in found if f.suffix.lower() in EXTENSIONS or f in paths]
     if not found:

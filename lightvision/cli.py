@@ -708,7 +708,8 @@ def note(text,  # of the warning
          *where,  # what Python adds: its kind, file and line
          **others,  # likewise
          ):
-    "Show a warning as one line, once."
+    "Show a warning as one line, once; what is meant for programmers is left out."
+    if where and issubclass(where[0], DeprecationWarning): return
     if str(text) not in _noted: print(f"lightvision: note: {text}", file=sys.stderr)
     _noted.add(str(text))
 
