@@ -18,7 +18,7 @@ import numpy as np
 
 from lightvision.core import LightVisionError, write_atomic
 from lightvision.data.folders import decode
-from lightvision.deploy.runtimes import ArtifactError, Opened
+from lightvision.deploy.runtimes import ArtifactError, Opened, _to_integers, _to_reals
 
 ROOM = 64*2**20  # bytes to try in; what is needed is measured
 
@@ -46,11 +46,11 @@ def printed(call):
 
 
 def tensor_of(details):
-    "Type, shape, scale and zero point of an input or output"
+    "Type, shape, scale and zero point of an input or output, as `runtimes` reads them of LiteRT"
     found = details["quantization_parameters"]
     quantized = len(found["scales"]) == 1
-    return dict(dtype=np.dtype(details["dtype"]), shape=tuple(int(s) for s in details["shape"]), scale=float(found["scales"][0]) if quantized else 1.0,
-                zero=int(found["zero_points"][0]) if quantized else 0)
+    return dict(dtype=np.dtype(details["dtype"]), shape=tuple(int(s) for s in details["shape"]),
+                quantization=(float(found["scales"][0]), int(found["zero_points"][0])) if quantized else (1.0, 0))
 
 
 def operators(data):
@@ -84,16 +84,10 @@ class Micro(Opened):
         self.image, self.logits = tensor_of(interpreter.get_input_details(0)), tensor_of(interpreter.get_output_details(0))
         self.arena = int(re.search(r"Arena allocation total (\d+) bytes", printed(interpreter.print_allocations))[1])
         def run(x):
-            interpreter.set_input(self.quantized(x), 0)
+            interpreter.set_input(_to_integers(x, self.image), 0)
             interpreter.invoke()
-            return (interpreter.get_output(0).astype(np.float32) - self.logits["zero"])*np.float32(self.logits["scale"])
+            return _to_reals(interpreter.get_output(0), self.logits)
         super().__init__(run, 1, self.image["shape"][2:])
-
-    def quantized(self, x):
-        "Real numbers as the input takes them"
-        if self.image["dtype"] == np.float32: return x
-        limits = np.iinfo(self.image["dtype"])
-        return np.clip(np.round(x/np.float32(self.image["scale"])) + self.image["zero"], limits.min, limits.max).astype(self.image["dtype"])
 
 
 def c_header(micro, labels=()):
@@ -102,7 +96,9 @@ def c_header(micro, labels=()):
     if labels and len(labels) != micro.logits["shape"][-1]:
         raise LightVisionError(f"there are {len(labels)} labels for {micro.logits['shape'][-1]} classes: pass the labels.txt of this network")
     rows = [", ".join(map(str, micro.data[i:i + 24])) for i in range(0, n, 24)]
-    def describe(name, t): return (f"#define {name}_TYPE \"{t['dtype']}\"\n#define {name}_SCALE {t['scale']!r}f\n#define {name}_ZERO_POINT {t['zero']}\n")
+    def describe(name, t):
+        scale, zero = t["quantization"]
+        return f"#define {name}_TYPE \"{t['dtype']}\"\n#define {name}_SCALE {scale!r}f\n#define {name}_ZERO_POINT {zero}\n"
     quoted = ", ".join('"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"' for label in labels)
     names = f"static const char *const lightvision_labels[] = {{{quoted}}};\n" if labels else ""
     height, width = micro.size
@@ -129,7 +125,8 @@ def main(arguments=None):
     labels = Path(args.labels).read_text(encoding="utf-8").splitlines() if args.labels else []
     print(f"{args.model}: {len(micro.data):,} bytes, {micro.arena:,} bytes of memory (arena)")
     print(f"operators: {', '.join(micro.operators)}")
-    for name, t in (("input", micro.image), ("output", micro.logits)): print(f"{name}: {t['dtype']} {list(t['shape'])}, scale {t['scale']:g}, zero point {t['zero']}")
+    for name, t in (("input", micro.image), ("output", micro.logits)):
+        print(f"{name}: {t['dtype']} {list(t['shape'])}, scale {t['quantization'][0]:g}, zero point {t['quantization'][1]}")
     for path in args.images:
         try: pixels, _ = decode(Path(path).read_bytes(), micro.size)
         except OSError as e: raise ArtifactError(f"{path} cannot be read as an image: {e}") from None

@@ -45,7 +45,7 @@ def test_it_answers_as_litert_does(file, task):
     images, micro = task.images[rows].numpy(), Micro(file)
     ours, theirs = micro(images), run_artifact(file, images)
     same = (ours.argmax(1) == theirs.argmax(1)).mean()
-    steps = np.abs(ours - theirs).max()/micro.logits["scale"]
+    steps = np.abs(ours - theirs).max()/micro.logits["quantization"][0]
     right = (ours.argmax(1) == np.asarray(task.labels)[rows]).mean()
     print(f"{len(rows)} images: the same class for {100*same:.1f} %, logits at most {steps:.0f} step(s) of their grid apart; {100*right:.0f} % right (synthetic); "
           f"{len(micro.data):,} bytes, arena {micro.arena:,} bytes")
@@ -64,8 +64,8 @@ def test_a_compiler_takes_the_header(file, tmp_path):
     subprocess.run([gcc, "-Wall", "-Werror", "-o", tmp_path/"a", tmp_path/"main.c"], check=True)
     done = subprocess.run([tmp_path/"a"], capture_output=True, check=True)
     assert done.stdout == file.read_bytes()
-    t = micro.logits
-    assert done.stderr.decode() == f"{micro.size[0]} 10 {micro.arena} {labels[9]} {t['scale']:g} {t['zero']} 0"
+    scale, zero = micro.logits["quantization"]
+    assert done.stderr.decode() == f"{micro.size[0]} 10 {micro.arena} {labels[9]} {scale:g} {zero} 0"
 
 
 def test_the_command(file, task, tmp_path, capsys):

@@ -318,7 +318,8 @@ def own_zero_points(proto: onnx.ModelProto, # it is changed
                    ) -> onnx.ModelProto: # the same
     "Give each layer zero points that no other layer reads"
     graph, zeros = proto.graph, {n: i.dims[0] for n, i in _constants(proto.graph).items()
-                                 if i.data_type == TensorProto.INT8 and len(i.dims) == 1}
+                                 if i.data_type == TensorProto.INT8 and len(i.dims) == 1
+                                 and not numpy_helper.to_array(i).any()}
     layers = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[2] in zeros]
     if len(layers) < 2: return proto
     lengths = [zeros[n.input[2]] for n in layers]

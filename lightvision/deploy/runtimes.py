@@ -71,9 +71,10 @@ def open_onnx(path: str, # the Artifact
               threads: int, # of the runtime, 1 or more
              ) -> Opened:
     "Open an .onnx file in ONNX Runtime, on the CPU."
-    try: session = _session(path, threads, saturates())
+    exact = saturates()
+    try: session = _session(path, threads, exact)
     except Exception:
-        if not saturates(): raise
+        if not exact: raise
         session = _session(path, threads, False)
         warnings.warn(f"{path}: this processor lacks VNNI and the file does not allow for it, so that 8-bit "
                       "sums may be cut off: write it again with lightvision export")

@@ -80,9 +80,9 @@ def plot_errors(table: pd.DataFrame, # of `layer_errors`
     found = predictors(table)
     for ax, (column, label) in zip(axes, {"weight_error": "error of the weights",
                                           "output_error": "error of the layer's outputs"}.items()):
-        ax.scatter(table[column].clip(lower=1e-6), table.sensitivity.clip(lower=1e-5), s=16, color="#0173b2",
-                   alpha=0.7)
-        ax.set(xscale="log", yscale="log", xlabel=f"{label} (relative)")
+        ax.scatter(100*table[column], table.sensitivity.clip(lower=1e-5), s=16, color="#0173b2", alpha=0.7)
+        ax.set(yscale="log", xlabel=f"{label}, %")
+        ax.set_xlim(left=0)
         ax.set_title(f"rank correlation {found[column]:.2f}", fontsize=9)
     axes[0].set_ylabel("sensitivity, nats\n(bottom: 0.00001 or less)", fontsize=8)
     fig.suptitle("Does the error say where it hurts?" + (f" ({note})" if note else ""), fontsize=10)
