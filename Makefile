@@ -9,7 +9,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup converters emulator study test check support browser docs test-docs test-browser test-desktop test-pi test-micro test-deploy notebooks readme lab clean
+.PHONY: help setup converters emulator study test check support browser docs test-docs test-browser test-desktop test-pi test-micro test-android test-deploy places notebooks readme lab clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,7 +76,17 @@ test-micro: $(READY) ## run a network in TensorFlow Lite Micro, and compile its 
 test-desktop: $(READY) ## run the zoo on an emulated x86 processor without VNNI
 	$(BIN)/python -m pytest -q -rs -s deploy/desktop
 
-test-deploy: test-desktop test-pi test-micro test-browser ## all of deploy/: a missing tool is a skip that says what to install
+test-android: $(READY) ## the app's classifier in Java against Python's answers; the app, built and signed (needs Debian's kotlin)
+	$(BIN)/python -m pytest -q -rs -s deploy/android
+
+test-deploy: test-desktop test-pi test-micro test-browser test-android ## all of deploy/: a missing tool is a skip that says what to install
+
+PLACES := paper/evidence/zoo
+places: $(READY) ## ask every place for the same answers, count instructions, and time this machine: evidence of nbs/places.ipynb
+	rm -f $(PLACES)/places.jsonl
+	LIGHTVISION_PLACES=$(abspath $(PLACES))/places.jsonl $(BIN)/python -m pytest -q -rs deploy -k "same_answers or same_classes or as_python_does"
+	$(BIN)/lightvision bench instructions zoo/eurosat-100KB/model.onnx zoo/eurosat-1MB/model.onnx --out $(PLACES)/instructions.csv
+	OMP_NUM_THREADS=1 $(BIN)/python deploy/raspberry_pi/bench_device.py zoo/eurosat-100KB/model.onnx zoo/eurosat-1MB/model.onnx --out $(PLACES)/this_machine.json
 
 readme: $(READY) ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py

@@ -1,7 +1,11 @@
 """What the tests of deploy/ share: the task whose test images they show to Bundles."""
+import json
+import os
+
 import pytest
 from PIL import Image
 
+from lightvision.core import file_hash
 from lightvision.data.datasets import get_task, list_tasks
 
 
@@ -16,3 +20,16 @@ def test_images(task):
     "At most 200 images, from all over the test split."
     rows = task.indices("test")
     return [Image.fromarray(task.images[i].permute(1, 2, 0).numpy()) for i in rows[::max(1, len(rows)//200)][:200].tolist()]
+
+
+@pytest.fixture(scope="session")
+def record(task):
+    "Note what a Bundle answered in a place, for nbs/places.ipynb: in the file that LIGHTVISION_PLACES names (`make places`)."
+    def note(bundle, place, ours, theirs, **more):
+        path = os.environ.get("LIGHTVISION_PLACES")
+        if not path: return
+        classes = [[line.rpartition(" (")[0] for line in lines] for lines in (ours, theirs)]
+        row = dict(bundle=bundle.name, sha256=file_hash(bundle/"model.onnx"), task=task.name, place=place, **more, images=len(ours),
+                   same_class=sum(a == b for a, b in zip(*classes)), same_line=sum(a == b for a, b in zip(ours, theirs)))
+        with open(path, "a") as f: print(json.dumps(row), file=f)
+    return note

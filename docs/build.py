@@ -34,7 +34,7 @@ PARTS = {  # caption in the sidebar -> pages; of notebooks all that begin so
     "Foundations and data": ["nbs/00*"], "Networks and training": ["nbs/01*", "nbs/02_*", "nbs/02a*"],
     "Compression": ["nbs/02b*", "nbs/03*", "nbs/04*", "nbs/05*", "nbs/06*"], "Statistics": ["nbs/07*"],
     "Devices": ["nbs/08*", "devices/desktop", "devices/raspberry_pi", "devices/microcontroller",
-                "devices/browser"], "Measurement": ["nbs/09*"], "Explanations": ["nbs/10*"],
+                "devices/android", "devices/browser"], "Measurement": ["nbs/09*"], "Explanations": ["nbs/10*"],
     "Studies": ["nbs/11*", "nbs/12*", "nbs/13*"],
     "Results": ["results", "measured", "transformers", "supported", "evidence/index"],
     "Reference": ["api/index", "glossary", "contributing"]}
@@ -42,7 +42,7 @@ PAGES = {  # file of the repository -> its page
     "nbs/index.ipynb": "index.ipynb", "README.md": "index.ipynb", "CONTRIBUTING.md": "contributing.md",
     "deploy/desktop/README.md": "devices/desktop.md", "deploy/raspberry_pi/README.md": "devices/raspberry_pi.md",
     "deploy/microcontroller/README.md": "devices/microcontroller.md",
-    "deploy/browser/README.md": "devices/browser.md",
+    "deploy/android/README.md": "devices/android.md", "deploy/browser/README.md": "devices/browser.md",
     "paper/evidence": "evidence/index.md"}
 
 

@@ -68,13 +68,25 @@ def title_of(card):
     return f"{show_size(artifact['bytes'])}, {artifact['precision']}"
 
 
-def build(bundles, out, task):
-    "Write the page; a page that was there before is replaced when the new one is whole"
+def cards_of(bundles):
+    "Bundle -> its card, of Bundles that are whole, hold a model.onnx, and have names of their own"
     names = [b.name for b in bundles]
     if twice := next((n for n in names if names.count(n) > 1), None): raise LightVisionError(f"two Bundles are called {twice}: rename a folder")
     cards = {b: check_bundle(b) for b in bundles}
     for bundle in bundles:
-        if not (bundle/"model.onnx").exists(): raise LightVisionError(f"{bundle} holds no model.onnx, which the page needs: ship it with --formats onnx")
+        if not (bundle/"model.onnx").exists(): raise LightVisionError(f"{bundle} holds no model.onnx, which is needed here: ship it with --formats onnx")
+    return cards
+
+
+def copy_bundle(bundle, folder):
+    "What a program needs of a Bundle"
+    folder.mkdir(parents=True)
+    for name in NEEDED: shutil.copyfile(bundle/name, folder/name)
+
+
+def build(bundles, out, task):
+    "Write the page; a page that was there before is replaced when the new one is whole"
+    cards = cards_of(bundles)
     out.parent.mkdir(parents=True, exist_ok=True)
     with building(out) as part:
         (part/"runtime").mkdir()
@@ -83,8 +95,7 @@ def build(bundles, out, task):
         for name in PAGE: shutil.copyfile(HERE/name, part/name)
         contents = []
         for bundle in sorted(bundles, key=lambda b: (b/"model.onnx").stat().st_size):
-            (part/"bundles"/bundle.name).mkdir(parents=True)
-            for name in NEEDED: shutil.copyfile(bundle/name, part/"bundles"/bundle.name/name)
+            copy_bundle(bundle, part/"bundles"/bundle.name)
             contents.append(dict(folder=bundle.name, title=title_of(cards[bundle])))
         shown = examples(task, part/"examples")
         (part/"contents.json").write_text(json.dumps(dict(bundles=contents, examples=shown), indent=1, ensure_ascii=False))

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from build import build, fetch, zoo
+from build import PACKAGES, build, fetch, zoo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 if not CHROMIUM: pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
@@ -112,7 +112,7 @@ def files(test_images, tmp_path_factory):
     return paths
 
 
-def test_the_same_classes_as_python(page, files):
+def test_the_same_classes_as_python(page, files, record):
     said = choose(page, files)
     assert said == f"{len(files)} images classified."
     ours = answers(page)
@@ -122,6 +122,9 @@ def test_the_same_classes_as_python(page, files):
     # a browser may round a JPEG and a half-transparent pixel otherwise than Pillow: such an image may change where two classes are near
     assert all(max(a[1], b[1]) < 60 for a, b in different.values()) and len(different) <= 0.01*len(ours), different
     same = [abs(ours[k][1] - expected[k][1]) for k in ours if k not in different and k[0].endswith(".png")]
+    for bundle in ZOO:
+        lines = [[f"{name}: {label} ({p:.1f} %)" for (name, of), (label, p) in sorted(found.items()) if of == bundle.name] for found in (expected, ours)]
+        record(bundle, "Chromium (WebAssembly)", *lines, emulated=False, runtime=f"onnxruntime-web {PACKAGES['onnxruntime-web'][0]}")
     print(f"{len(ours)} images, {len(different)} other classes; probability differs by {np.mean(same):.3f} points on average, at most {max(same):.1f}")
     assert np.mean(same) < 0.5
 

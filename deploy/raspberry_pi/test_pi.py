@@ -30,7 +30,7 @@ def images(test_images, tmp_path_factory):
 
 @pytest.mark.parametrize("cpu", CPUS)
 @pytest.mark.parametrize("bundle", ZOO, ids=lambda b: b.name)
-def test_the_same_classes_on_an_emulated_pi(bundle, cpu, images, tmp_path):
+def test_the_same_classes_on_an_emulated_pi(bundle, cpu, images, record, tmp_path):
     try: prepare_emulator()
     except LightVisionError as e: pytest.skip(f"no emulated system: {e}")
     shutil.copytree(bundle, tmp_path/"bundle")
@@ -41,6 +41,8 @@ def test_the_same_classes_on_an_emulated_pi(bundle, cpu, images, tmp_path):
     pairs = [(a.rpartition(" (")[0], b.rpartition(" (")[0]) for a, b in zip(ours.splitlines(), theirs.splitlines(), strict=True)]
     same = sum(a == b for a, b in pairs)
     print(f"{bundle.name} on {cpu}: the same class for {same} of {len(files)} images, the same line for {sum(a == b for a, b in zip(ours.splitlines(), theirs.splitlines()))}")
+    runtime = next(line.replace("==", " ") for line in (HERE/"requirements.txt").read_text().splitlines() if line.startswith("onnxruntime"))
+    record(bundle, f"{CPUS[cpu][0]} ({cpu})", ours.splitlines(), theirs.splitlines(), emulated=True, runtime=runtime)
     assert len(files) >= 100 and same >= 0.99*len(files), [p for p in pairs if p[0] != p[1]]
 
 
