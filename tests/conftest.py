@@ -37,6 +37,9 @@ models:
 QUIET = dict(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", PYTHONUNBUFFERED="1")
 
 
+def pytest_configure(config): config.addinivalue_line("markers", "long: left to `make test-long`; a shorter test stands for it in `make test`")
+
+
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch):
     for name, value in QUIET.items(): monkeypatch.setenv(name, value)

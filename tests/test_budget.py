@@ -25,7 +25,7 @@ def task(): return get_task("landcover-mini").few(None, 6)
 @pytest.fixture(scope="module")
 def context(): return Context(device="cpu", progress=False)
 
-@pytest.mark.parametrize("kind", ["test_resnet", "test_efficientnet", "transformer"])
+@pytest.mark.parametrize("kind", ["test_resnet", pytest.param("test_efficientnet", marks=pytest.mark.long), "transformer"])
 def test_file_fits_and_computes_what_the_search_saw(task, context, tmp_path, kind):
     model = fit(small(task, kind), task, TrainSettings(epochs=2, batch_size=20, lr=3e-3), context)
     size = FileSize(model)

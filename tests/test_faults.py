@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+import pytest
 from conftest import COMMAND, PLAN, wait_for
 
 from lightvision.study.runner import epochs_done
@@ -97,6 +98,7 @@ def test_a_killed_server_a_killed_study_and_a_second_one_lose_nothing(plan, tmp_
     for name in expected: pd.testing.assert_frame_equal(ours[name], expected[name], check_exact=True)
 
 
+@pytest.mark.long
 def test_a_running_cluster_loses_a_worker(plan, tmp_path):
     address, out = tmp_path/"scheduler.json", tmp_path/"out"
     dask = [sys.executable, "-m", "dask"]

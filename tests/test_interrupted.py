@@ -81,7 +81,11 @@ def reference(tmp_path_factory, forks, given):
     return make
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+LONG = "compress", "budget"  # they write with the functions that the others write with
+NAMES = [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in COMMANDS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_killed_at_any_moment(name, forks, given, reference, tmp_path):
     command, ended = filled(name, dict(given, OUT=tmp_path)), []
     for moment in range(MOMENTS):  # until there is nothing left to write
@@ -103,7 +107,7 @@ def others():
     server.server.wait()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_two_at_once(name, forks, others, given, reference, tmp_path):
     command = filled(name, dict(given, OUT=tmp_path))
     with ThreadPoolExecutor() as pool:

@@ -40,16 +40,12 @@ def killed(args, cwd, sign):
     assert running.returncode == -signal.SIGKILL, f"it ended before {sign}"
 
 
-def test_killed_on_its_way_it_goes_on_and_ships_the_same_file(images, lightvision, tmp_path):
+def test_killed_on_its_way_it_goes_on_and_ships(images, lightvision, tmp_path):
     here = ["ship", str(images), *BRIEF, "--out", "bundle", "--work", "runs"]
-    for stage in "35":
-        killed(here, tmp_path, f"[{stage}/5]")
-        assert not (tmp_path/"bundle").exists(), "nothing half-written is taken for a Bundle"
+    killed(here, tmp_path, "[3/5]")
+    assert not (tmp_path/"bundle").exists(), "nothing half-written is taken for a Bundle"
     assert lightvision(*here).returncode == 0
-    reference = lightvision("ship", images, *BRIEF, "--out", tmp_path/"reference", "--work", tmp_path/"other")
-    assert reference.returncode == 0, reference.stderr
-    one, other = ((tmp_path/name/"model.onnx").read_bytes() for name in ("bundle", "reference"))
-    assert one == other and len(one) <= 60_000
+    assert (tmp_path/"bundle"/"model.onnx").stat().st_size <= 60_000
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part") and not p.name.startswith(".")]
 
     # A stranger: checksums, the script without this package, and the command with a Bundle in place of a checkpoint.
@@ -76,6 +72,16 @@ def test_killed_on_its_way_it_goes_on_and_ships_the_same_file(images, lightvisio
     (tmp_path/"bundle"/"labels.txt").write_text("sea\n")
     damaged = lightvision("predict", tmp_path/"bundle", files[0])
     assert damaged.returncode == 2 and "is not the file that was verified" in damaged.stderr
+
+
+@pytest.mark.long
+def test_killed_on_its_way_it_ships_the_same_file(images, lightvision, tmp_path):
+    for stage in "35": killed(["ship", str(images), *BRIEF, "--out", "bundle", "--work", "runs"], tmp_path, f"[{stage}/5]")
+    for out, work in (("bundle", "runs"), ("reference", "other")):
+        done = lightvision("ship", images, *BRIEF, "--out", tmp_path/out, "--work", tmp_path/work)
+        assert done.returncode == 0, done.stderr
+    one, other = ((tmp_path/name/"model.onnx").read_bytes() for name in ("bundle", "reference"))
+    assert one == other
 
 
 @pytest.mark.parametrize("args, words", [

@@ -10,14 +10,16 @@ from lightvision.study.support import CHECKS, YES, networks, try_network
 OTHERS = (".tflite", ".pte", "distill", "sparsify")
 KINDS = {
     "mobileone_s0": "several branches in training, folded before compression",
+    "mobilevit_xxs": "attention between convolutions, and a path that depends on sizes",
+}
+MORE = {
     "starnet_s1": "batch normalisation that follows no convolution",
     "nf_regnet_b0": "convolutions that normalise their weights",
     "ghostnet_050": "channels that are made in two ways and joined",
-    "mobilevit_xxs": "attention between convolutions, and a path that depends on sizes",
     "levit_128s": "batch normalisation behind linear layers, and results kept from its weights",
 }
 
-@pytest.mark.parametrize("arch", KINDS)
+@pytest.mark.parametrize("arch", [*KINDS, *(pytest.param(arch, marks=pytest.mark.long) for arch in MORE)])
 def test_every_step_works_with(arch, tmp_path):
     assert arch in networks()
     asked = {name: f for name, f in CHECKS.items() if name not in OTHERS}
