@@ -97,6 +97,7 @@ def test_a_killed_search_continues_bit_exactly(task, context, tmp_path):
     search(tmp_path/"broken")
     assert (tmp_path/"whole"/"model.safetensors").read_bytes() == (tmp_path/"broken"/"model.safetensors").read_bytes()
 
+@pytest.mark.long # the notebook of the methods compares them all
 def test_every_method_has_the_same_training(task, context, tmp_path):
     model = small(task, "test_resnet")
     names = ["baic", "uniform_bits", "uniform", "random_search"]
