@@ -36,7 +36,8 @@ PARTS = {  # caption in the sidebar -> pages; of notebooks all that begin so
     "Devices": ["nbs/08*", "devices/desktop", "devices/raspberry_pi", "devices/microcontroller",
                 "devices/android", "devices/browser"], "Measurement": ["nbs/09*"], "Explanations": ["nbs/10*"],
     "Studies": ["nbs/11*", "nbs/12*", "nbs/13*"],
-    "Results": ["results", "measured", "transformers", "supported", "evidence/index"],
+    "Results": ["results", "measured", "transformers", "inside", "gallery", "places", "supported",
+                "evidence/index"],
     "Reference": ["api/index", "glossary", "contributing"]}
 PAGES = {  # file of the repository -> its page
     "nbs/index.ipynb": "index.ipynb", "README.md": "index.ipynb", "CONTRIBUTING.md": "contributing.md",

@@ -105,8 +105,7 @@ class Classifier(nn.Module):
         for m in self.modules():
             if getattr(m, "attention_bias_cache", None): m.attention_bias_cache = {}
 
-    def train(self,
-              mode=True): # False: evaluate
+    def train(self, mode=True): # False: evaluate
         self.forget()
         return super().train(mode)
 
