@@ -40,10 +40,10 @@ study: $(READY) ## run the smoke study (synthetic data, a few minutes) and write
 
 test: check ## everything CI checks: generated files, the library notebooks, whole-program tests
 	OMP_NUM_THREADS=1 $(BIN)/python tools/test_notebooks.py
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 900 --durations 15 -m 'not long' tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1800 --durations 15 -m 'not long' tests
 
 test-long: $(READY) ## what make test leaves out: more kinds of network, more moments to be killed at (minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 900 --durations 15 -m long tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1800 --durations 15 -m long tests
 
 check: $(READY) ## are lightvision/, README.md and the notebooks what their sources say?
 	$(BIN)/python tools/check_generated.py

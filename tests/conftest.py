@@ -113,13 +113,13 @@ class Forks:
         if not select.select([self.server.stdout], [], [], timeout)[0]: raise TimeoutError
         return int(self.server.stdout.readline())
 
-    def call(self, *args, cwd, timeout=300, env=None):
+    def call(self, *args, cwd, timeout=900, env=None):
         "Call the command to its end; one that takes too long is ended with all it has started."
         args = [str(a) for a in args]
         with NamedTemporaryFile("r+") as out, NamedTemporaryFile("r+") as err:
             asked = dict(args=args, cwd=str(cwd), env={**(env or os.environ), **QUIET}, out=out.name, err=err.name)
             self.server.stdin.write(json.dumps(asked).encode() + b"\n")
-            pid = self.answer(60)
+            pid = self.answer(300)
             try: code = self.answer(timeout)
             except TimeoutError:
                 for p in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]: p.kill()
@@ -164,7 +164,7 @@ def numbers(context):
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in context.history]
 
 
-def wait_for(condition, seconds=120, what="it"):
+def wait_for(condition, seconds=400, what="it"):
     "The first true value of `condition`, which must come within `seconds`."
     end = time.time() + seconds
     while time.time() < end:

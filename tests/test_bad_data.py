@@ -196,7 +196,7 @@ def test_writing_to_the_images_leaves_the_cache_alone(pictures):
 def test_eight_processes_at_once(pictures):
     code = f"from lightvision.data.datasets import get_task; t = get_task('folder:{pictures}', size=40); print(t.data_hash, int(t.images.sum()))"
     procs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(8)]
-    assert len({p.communicate(timeout=300)[0] for p in procs}) == 1 and all(p.returncode == 0 for p in procs)
+    assert len({p.communicate(timeout=900)[0] for p in procs}) == 1 and all(p.returncode == 0 for p in procs)
     assert len([p for p in (cache_folder()/"decoded").iterdir() if p.is_dir()]) == 1
 
 

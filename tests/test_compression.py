@@ -48,7 +48,7 @@ def study(forks, tmp_path_factory):
     "A study of all kinds of recipes, run once for the tests that ask about it: its folder, and what the command said."
     folder = tmp_path_factory.mktemp("study")
     (folder/"tiny.yaml").write_text(PLAN)
-    done = forks.call("study", "tiny.yaml", cwd=folder, timeout=600)
+    done = forks.call("study", "tiny.yaml", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -104,7 +104,7 @@ def test_pages_and_evidence(study, forks, tmp_path):
 
 
 def test_compress_in_the_order_given(lightvision, tiny, tmp_path):
-    done = lightvision("compress", "--arch", "test_resnet", "--checkpoint", tiny, "--methods", "distillation", "pruning", "qat", "--epochs", "1", timeout=600)
+    done = lightvision("compress", "--arch", "test_resnet", "--checkpoint", tiny, "--methods", "distillation", "pruning", "qat", "--epochs", "1")
     assert done.returncode == 0, done.stderr
     assert "kd+prune50+qat8: " in done.stdout and "times smaller" in done.stdout
     path, = (tmp_path/"runs/pool").glob("*/model.safetensors")
@@ -142,7 +142,7 @@ def test_files_for_devices(lightvision, tiny, tmp_path):
 
 
 def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
-    done = lightvision("budget", "--checkpoint", tiny, "--size", "100KB", "--latency-ms", "1000", "--epochs", "1", "--fraction", "0.1", timeout=600)
+    done = lightvision("budget", "--checkpoint", tiny, "--size", "100KB", "--latency-ms", "1000", "--epochs", "1", "--fraction", "0.1")
     assert done.returncode == 0, done.stderr
     file, path = (tmp_path/line for line in done.stdout.strip().splitlines()[-2:])
     assert file.suffix == ".onnx" and file.stat().st_size <= 100_000 and "100 KB allowed, .onnx of" in done.stdout
@@ -152,7 +152,7 @@ def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
 
 
 def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
-    done = lightvision("bench", "budget", tiny, "--sizes", "100KB", "--methods", "uniform", "--format", "safetensors", "--epochs", "1", "--fraction", "0.1", "--out", "budget.csv", timeout=600)
+    done = lightvision("bench", "budget", tiny, "--sizes", "100KB", "--methods", "uniform", "--format", "safetensors", "--epochs", "1", "--fraction", "0.1", "--out", "budget.csv")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path/"budget.csv")
     assert list(table.method) == ["uniform"] and (table.bytes <= 100_000).all() and table.epochs.nunique() == table.trials.nunique() == 1

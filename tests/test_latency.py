@@ -153,7 +153,7 @@ def test_a_busy_machine_is_refused_on_request(nets):
 
 def device(folder, *arguments, **kwargs):
     shutil.copy(DEVICE, folder/"bench_device.py")
-    return subprocess.run([sys.executable, "-I", "bench_device.py", *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=120, **kwargs)
+    return subprocess.run([sys.executable, "-I", "bench_device.py", *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=600, **kwargs)
 
 
 def test_bench_device_measures_and_merges(nets, tmp_path):

@@ -141,7 +141,7 @@ def test_the_first_hour_of_contributing_works_as_written(tmp_path):
     (tmp_path/"my-first.yaml").write_text(plan)
     env = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for command in commands.splitlines():
-        done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=1500)
         assert done.returncode == 0, done.stdout + done.stderr
     records = pd.read_csv(tmp_path/"runs"/"my-first"/"records.csv")
     assert (records.recipe == "distill(loss=mse)").sum() == 1 and len(records) == 4
