@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FORMATS', 'Allocation', 'AllocationSettings', 'FileSize', 'shapes_for', 'edits_for', 'width_options', 'options_of',
            'allocation_of', 'allocation_at', 'smallest_allocation', 'MeasuredSize', 'cost_model', 'file_size', 'Probe',
-           'sensitivities', 'plot_sensitivity', 'fisher_estimates', 'suppress_stdout', 'solve', 'resource_tables',
-           'amount_used', 'best_allocation', 'width_tables', 'measured_widths']
+           'sensitivities', 'plot_sensitivity', 'read_sensitivity', 'fisher_estimates', 'suppress_stdout', 'solve',
+           'resource_tables', 'amount_used', 'best_allocation', 'width_tables', 'measured_widths']
 
 # %% ../../nbs/06_sensitivity.ipynb #77e7dd38
 import copy, ctypes, dataclasses, math, os, sys, tempfile
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np, torch
+import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from matplotlib import pyplot as plt
 from safetensors.torch import save
@@ -417,6 +417,14 @@ def plot_sensitivity(cases: dict, # title -> (options, sensitivity)
     fig.suptitle("How much single changes hurt before any training" + (f" ({note})" if note else ""),
                  fontsize=10)
     return fig
+
+# %% ../../nbs/06_sensitivity.ipynb #5b640f60
+def read_sensitivity(path, # of a search's sensitivity.csv; before November 2026 it was called damage.csv
+                    ) -> tuple: # options, sensitivity in nats: variable -> list, array
+    "What a search measured, as `options_of` and `sensitivities` gave it"
+    found = {v: rows for v, rows in pd.read_csv(path).groupby(["kind", "name"], sort=False)}
+    return ({v: rows.option.tolist() for v, rows in found.items()},
+            {v: rows.nats.to_numpy() for v, rows in found.items()})
 
 # %% ../../nbs/06_sensitivity.ipynb #b6bd665d
 def fisher_estimates(probe: Probe, # of the uncompressed network
