@@ -57,6 +57,7 @@ def page_at(path):
     "Where the site shows a file of the repository; None: nowhere."
     if path in PAGES: return PAGES[path]
     if path.startswith("nbs/diagrams/") or path == "nbs/accuracy_by_size.svg": return path.removeprefix("nbs/")
+    if path.startswith("docs/static/"): return path.removeprefix("docs/")
     if re.fullmatch(r"nbs/(tutorials/)?[^/]+\.ipynb", path): return path.removeprefix("nbs/")
     if re.fullmatch(r"paper/evidence/.+\.(ipynb|html)", path): return path.removeprefix("paper/")
     if re.fullmatch(r"paper/evidence/[^/]+", path): return path.removeprefix("paper/") + "/index.md"
