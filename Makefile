@@ -88,8 +88,8 @@ PLACES := paper/evidence/zoo
 places: $(READY) ## ask every place for the same answers, count instructions, and time this machine: evidence of nbs/places.ipynb
 	rm -f $(PLACES)/places.jsonl
 	LIGHTVISION_PLACES=$(abspath $(PLACES))/places.jsonl $(BIN)/python -m pytest -q -rs deploy -k "same_answers or same_classes or as_python_does"
-	$(BIN)/lightvision bench instructions zoo/eurosat-100KB/model.onnx zoo/eurosat-1MB/model.onnx --out $(PLACES)/instructions.csv
-	OMP_NUM_THREADS=1 $(BIN)/python deploy/raspberry_pi/bench_device.py zoo/eurosat-100KB/model.onnx zoo/eurosat-1MB/model.onnx --out $(PLACES)/this_machine.json
+	$(BIN)/lightvision bench instructions $(wildcard zoo/*/model.onnx) --out $(PLACES)/instructions.csv
+	OMP_NUM_THREADS=1 $(BIN)/python deploy/raspberry_pi/bench_device.py $(wildcard zoo/*/model.onnx) --out $(PLACES)/this_machine.json
 
 readme: $(READY) ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py

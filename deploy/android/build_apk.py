@@ -7,7 +7,6 @@ It is signed with a key for trials, which is made once and kept in the cache fol
 Needs Debian 12: apt-get install kotlin proguard-cli aapt zipalign apksigner default-jdk-headless
 """
 import argparse
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,10 +15,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent/"browser"))
+
+import build as page  # it puts Bundles into a program, too
 from lightvision.core import LightVisionError, cache_folder, file_hash, writable
 from lightvision.data.folders import building
 
-HERE = Path(__file__).resolve().parent
 TOOLS = "kotlinc", "javac", "java", "keytool", "aapt", "proguard", "zipalign", "apksigner", "apt-get", "dpkg-deb"
 RUNTIME = ("com.github.asus4.onnxruntime", "0.4.9", {  # the npm package that carries ONNX Runtime's archive for Android
     "Plugins/Android/onnxruntime.aar": "98cddbac92640b4a6af72a03c42e0491851f366d3da66bbaeb5dd66310946cf2"})
@@ -29,14 +31,6 @@ PACKAGES = {  # Debian package -> the file that is taken from it, and its SHA-25
     "dalvik-exchange": ("usr/share/java/com.android.dx.jar", "33fa9ae74e3fec5472170bde4e69e96d1fa46408ea4e4c3b657d255ab9199ee5"),
     "libandroid-23-java": ("usr/share/java/com.android.android-23.jar", "4475aa3fe1fc28bdb87ae6351d6ccff58f344a1b9e2fe685f7a6fee41ba68613")}
 MIN_SDK, TARGET_SDK = 26, 34
-
-
-def browser_build():
-    "deploy/browser/build.py as a module: both put Bundles into a program."
-    spec = importlib.util.spec_from_file_location("browser_build", HERE.parent/"browser"/"build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def call(*command, **kwargs):
@@ -145,7 +139,6 @@ def compile_kotlin(out, folders, classpath):
 def build(bundles, out):
     "Write the signed app; one that was there before is replaced when the new one is whole"
     check_tools()
-    page = browser_build()
     page.cards_of(bundles)
     kept = writable(cache_folder())/"android"
     sdk(kept/"sdk")
@@ -182,7 +175,7 @@ def main():
     parser.add_argument("--bundle", type=Path, action="append", help="a Bundle of `lightvision ship`; repeat for several (default: all of zoo/)")
     parser.add_argument("--out", type=Path, default=Path("build/lightvision.apk"))
     args = parser.parse_args()
-    try: print(build([b.resolve() for b in args.bundle or browser_build().zoo()], args.out))
+    try: print(build([b.resolve() for b in args.bundle or page.zoo()], args.out))
     except LightVisionError as e: sys.exit(f"build_apk.py: {e}")
 
 
