@@ -311,6 +311,8 @@ def folder_name(task: str,  # as `get_task` takes it
 def _key(run):
     "Ten hex digits of the fields of a Run; `data_hash` and `weights_source` stand for those left out"
     determines = {k: v for k, v in run.items() if k not in ("task", "skip_bad", "weights")}
+    taught = run.get("teacher") and needs_teacher(Recipe.parse(run["recipe"], run["settings"]))
+    if not taught and "teacher" in run: determines["teacher"] = ""
     return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:10]
 
 # %% ../../nbs/11_plan.ipynb #cc7c9eb9

@@ -38,15 +38,14 @@ def load_predictions(path,  # written by `save_predictions`
     with np.load(path, allow_pickle=False) as file: return {name: file[name] for name in file.files}
 
 # %% ../../nbs/11a_records.ipynb #8eacec1a
-def teacher_agreement(teacher_folder,  # the folder of the teacher's Run
-                      predictions,  # `Predictions` of the student on the same images
+def teacher_agreement(teacher,  # the folder of the teacher's Run
+                      student,  # the folder of the student's Run
                       ) -> float:  # fraction in [0, 1]
     "Fraction of the test images on which a student predicts the class that its teacher predicts."
-    teacher = load_predictions(Path(teacher_folder)/"predictions.npz")
-    if list(teacher["names"]) != list(predictions.names):
-        raise LightVisionError(f"the teacher in {teacher_folder} was tested on other images")
-    predicted = np.asarray(predictions.probabilities).argmax(1)
-    return float((teacher["probabilities"].argmax(1) == predicted).mean())
+    theirs, ours = (load_predictions(Path(folder)/"predictions.npz") for folder in (teacher, student))
+    if list(theirs["names"]) != list(ours["names"]):
+        raise LightVisionError(f"the teacher in {teacher} was tested on other images")
+    return float((theirs["probabilities"].argmax(1) == ours["probabilities"].argmax(1)).mean())
 
 # %% ../../nbs/11a_records.ipynb #649e4d53
 def file_sizes(path,  # of any file
@@ -78,12 +77,19 @@ def seal(run: Run,  # what was done
     return record
 
 # %% ../../nbs/11a_records.ipynb #ca5b10e8
+def _with_teacher(record, run, pool):
+    "A Record, and what it says of a teacher that the plan got, or lost, since the Run was finished"
+    if record.get("teacher", "") == run.teacher: return record
+    there = run.teacher and read_record(pool/run.teacher)
+    agreement = teacher_agreement(pool/run.teacher, pool/run.name) if there else None
+    return record | dict(teacher=run.teacher, teacher_agreement=agreement)
+
 def gather(runs,  # list of `Run`
            pool,  # the folder that holds their folders
            ) -> pd.DataFrame:  # one row a finished Run
     "The Records of all finished Runs, in the order of the plan."
-    records = [read_record(Path(pool)/run.name) for run in runs]
-    return pd.DataFrame([record for record in records if record])
+    finished = [(run, read_record(Path(pool)/run.name)) for run in runs]
+    return pd.DataFrame([_with_teacher(record, run, Path(pool)) for run, record in finished if record])
 
 # %% ../../nbs/11a_records.ipynb #0879740e
 SEARCHED = ("search.json", "record.json", "front.csv", "layers.csv", "sensitivity.csv")

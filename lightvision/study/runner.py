@@ -133,10 +133,8 @@ def close_run(run: Run,  # what was done
     write_atomic(folder/"history.csv", history.to_csv(index=False))
     save_predictions(folder/"predictions.npz", predictions)
     measures = _measures(run, task, model, history, validation, test, folder/"model.safetensors")
-    measures["teacher_agreement"] = None
-    if run.teacher:
-        of_teacher = folder.resolve().parent/run.teacher
-        measures["teacher_agreement"] = teacher_agreement(of_teacher, predictions)
+    teacher = folder.resolve().parent/run.teacher if run.teacher else None
+    measures["teacher_agreement"] = teacher_agreement(teacher, folder) if teacher else None
     measures |= host()
     write_atomic(folder/"measures.json", json.dumps(measures, indent=1))
     return measures
