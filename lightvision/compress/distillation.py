@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LOSSES', 'PUBLISHED', 'kd_loss', 'dkd_loss', 'pearson', 'dist_loss', 'same_grid', 'hint_loss', 'attention_loss',
            'find_feature_layers', 'to_grid', 'with_features', 'Weights', 'weights_of', 'DistillSettings',
-           'distill_loss', 'distilling', 'distill', 'check_teacher', 'kd', 'RecoverySettings', 'keep', 'recover',
-           'CachedTeacher']
+           'distill_loss', 'distilling', 'CachedTeacher', 'with_views', 'distill', 'check_teacher', 'kd',
+           'RecoverySettings', 'keep', 'recover']
 
 # %% ../../nbs/03_distillation.ipynb #7c54a196
 import copy, dataclasses, math
@@ -200,6 +200,8 @@ class DistillSettings(TrainSettings):
     # hint and attention only: places in the student, separated by commas; empty: chosen by depth
     student_layers: str = ""
     teacher_layers: str = "" # the same for the teacher, as many
+    # "averaged": the teacher's mean over all turns of an image, losses of logits only; "single": one view
+    teacher_views: str = "single"
     worse_teacher: bool = False # True: learn even from a teacher that is worse than the student is already
 
     def rules(self):
@@ -208,6 +210,9 @@ class DistillSettings(TrainSettings):
             temperature=(self.temperature is None or 0 < self.temperature < math.inf, "above 0"),
             weight=(self.weight is None or 0 < self.weight <= 1,
                     "above 0 and at most 1; without a teacher use the step fp32"),
+            teacher_views=(self.teacher_views in ("single", "averaged") and
+                           not (self.teacher_views == "averaged" and self.loss in ("hint", "attention")),
+                           "\"single\", or \"averaged\" with a loss of logits"),
             projector_rate=(0 < self.projector_rate < math.inf, "above 0"),
             **{n: (0 <= getattr(self, n) < math.inf, "0 or more")
                for n in ("alpha", "beta", "feature_weight")})
@@ -310,6 +315,76 @@ def distilling(model: nn.Module, # the student; has `projectors` inside the bloc
     finally:
         if settings.loss == "hint": del model.projectors
 
+# %% ../../nbs/03_distillation.ipynb #ee6cda6f
+class CachedTeacher(nn.Module):
+    "A teacher that looks up its logits for the training images; for losses of logits only"
+    def __init__(self, teacher: nn.Module, # a classifier
+                 task: Task, # its train split is answered in every dihedral transform, when first asked
+                 averaged: bool = False, # each image gets the mean of its transforms' logits
+                 batch_size: int = 64): # images at a time; as many as the cache of a processor likes
+        super().__init__()
+        self.teacher, self.config = teacher, getattr(teacher, "config", {})
+        self.task, self.averaged, self.batch_size = task, averaged, batch_size
+        pixels = math.prod(task.images.shape[1:])
+        rng = torch.Generator().manual_seed(0)
+        factors = torch.randint(-2**63, 2**63 - 1, (pixels,), generator=rng)
+        self.register_buffer("factors", factors, persistent=False)
+        for name in ("known", "answers"): self.register_buffer(name, None, persistent=False)
+
+    @staticmethod
+    def turns(task, # its view decides
+             ) -> int:
+        "How many passes over the train split fill the cache"
+        return 1 if task.view != "satellite" else 8 if task.size[0] == task.size[1] else 4
+
+    def keys(self, x, # images in [0, 1], float [B, 3, H, W]
+            ):
+        pixels = (x.permute(0, 2, 3, 1).flatten(1)*255).round().long()
+        return pixels.mul_(self.factors).sum(1) # wraps around, as a hash may
+
+# %% ../../nbs/03_distillation.ipynb #0d91ca04
+@patch
+@torch.no_grad()
+def fill(self: CachedTeacher):
+    "Logits of every image in every dihedral transform"
+    task, device, at = self.task, self.factors.device, 0
+    rows, self.teacher = task.indices("train"), self.teacher.eval()
+    n = self.turns(task)*len(rows)
+    keys = torch.empty(n, dtype=torch.int64, device=device)
+    answers = torch.empty(n, task.n_classes, device=device)
+    for k in range(self.turns(task)):
+        for part in rows.split(self.batch_size):
+            x = to_float(dihedral(task.images[part.to(task.images.device)], k).to(device))
+            keys[at:at + len(part)], answers[at:at + len(part)] = self.keys(x), self.teacher(x)
+            at += len(part)
+    if self.averaged:
+        mean = answers.view(self.turns(task), len(rows), -1).mean(0)
+        answers = mean.repeat(self.turns(task), 1)
+    self.known, order = keys.sort()
+    self.answers = answers[order]
+
+@patch
+def forward(self: CachedTeacher, x): # float [B, 3, H, W] in [0, 1] -> logits [B, classes]
+    if self.known is None: self.fill()
+    keys = self.keys(x)
+    at = torch.searchsorted(self.known, keys).clamp_(max=len(self.known) - 1)
+    if bool((self.known[at] == keys).all()): return self.answers[at]
+    turns = range(self.turns(self.task)) if self.averaged else [0]
+    return torch.stack([self.teacher(dihedral(x, k)) for k in turns]).mean(0)
+
+# %% ../../nbs/03_distillation.ipynb #bade9740
+def with_views(context: Context, # of a step that learns from a teacher
+               task: Task, # the student's
+               settings: DistillSettings, # `teacher_views`
+              ) -> Context: # the same, or one whose teacher answers with the mean of all turns
+    "The teacher as the settings ask for it"
+    if settings.teacher_views == "single" or context.teacher is None: return context
+    if CachedTeacher.turns(task) == 1:
+        raise LightVisionError(f"a teacher of {task.name} has one view to average, for photographs are not "
+                               "turned: set teacher_views: single")
+    teacher = getattr(context.teacher, "teacher", context.teacher) # a cache is filled anew
+    return dataclasses.replace(context, teacher=CachedTeacher(teacher, task, averaged=True))
+
 # %% ../../nbs/03_distillation.ipynb #2bfcf6e5
 @step("distill", DistillSettings, begins=True)
 def distill(model, # a student with its initial weights; it is changed, and returned
@@ -318,6 +393,7 @@ def distill(model, # a student with its initial weights; it is changed, and retu
             context, # teacher, seed, device, folder, progress
            ):
     "Train from the initial weights with the help of the context's teacher"
+    context = with_views(context, task, settings)
     with distilling(model, task, settings, context) as loss: return fit(model, task, settings, context, loss)
 
 # %% ../../nbs/03_distillation.ipynb #eddad50c
@@ -343,6 +419,7 @@ def kd(model, # a trained student; it is changed, and returned
        context, # teacher, seed, device, folder, progress
       ):
     "Train on with the help of the context's teacher"
+    context = with_views(context, task, settings)
     with distilling(model, task, settings, context) as loss:
         if not settings.worse_teacher: check_teacher(model, context.teacher, task, context.device)
         return fit(model, task, settings, context, loss)
@@ -382,56 +459,6 @@ def recover(model: nn.Module, # the changed network; it is trained in place
     "Fine-tune a changed network with labels, its teacher, or its former self"
     if settings.recovery == "labels": return fit(model, task, settings, context, note=note)
     if settings.recovery == "self": context = dataclasses.replace(context, teacher=before)
+    context = with_views(context, task, settings)
     with distilling(model, task, settings, context) as loss:
         return fit(model, task, settings, context, loss, note)
-
-# %% ../../nbs/03_distillation.ipynb #ee6cda6f
-class CachedTeacher(nn.Module):
-    "A teacher that looks up its logits for the training images; for losses of logits only"
-    def __init__(self, teacher: nn.Module, # a classifier
-                 task: Task, # its train split is answered in every dihedral transform, when first asked
-                 batch_size: int = 64): # images at a time; as many as the cache of a processor likes
-        super().__init__()
-        self.teacher, self.config = teacher, getattr(teacher, "config", {})
-        self.task, self.batch_size = task, batch_size
-        pixels = math.prod(task.images.shape[1:])
-        rng = torch.Generator().manual_seed(0)
-        factors = torch.randint(-2**63, 2**63 - 1, (pixels,), generator=rng)
-        self.register_buffer("factors", factors, persistent=False)
-        for name in ("known", "answers"): self.register_buffer(name, None, persistent=False)
-
-    @staticmethod
-    def turns(task, # its view decides
-             ) -> int:
-        "How many passes over the train split fill the cache"
-        return 1 if task.view != "satellite" else 8 if task.size[0] == task.size[1] else 4
-
-    def keys(self, x, # images in [0, 1], float [B, 3, H, W]
-            ):
-        pixels = (x.permute(0, 2, 3, 1).flatten(1)*255).round().long()
-        return pixels.mul_(self.factors).sum(1) # wraps around, as a hash may
-
-# %% ../../nbs/03_distillation.ipynb #0d91ca04
-@patch
-@torch.no_grad()
-def fill(self: CachedTeacher):
-    "Logits of every image in every dihedral transform"
-    task, device, at = self.task, self.factors.device, 0
-    rows, self.teacher = task.indices("train"), self.teacher.eval()
-    n = self.turns(task)*len(rows)
-    keys = torch.empty(n, dtype=torch.int64, device=device)
-    answers = torch.empty(n, task.n_classes, device=device)
-    for k in range(self.turns(task)):
-        for part in rows.split(self.batch_size):
-            x = to_float(dihedral(task.images[part.to(task.images.device)], k).to(device))
-            keys[at:at + len(part)], answers[at:at + len(part)] = self.keys(x), self.teacher(x)
-            at += len(part)
-    self.known, order = keys.sort()
-    self.answers = answers[order]
-
-@patch
-def forward(self: CachedTeacher, x): # float [B, 3, H, W] in [0, 1] -> logits [B, classes]
-    if self.known is None: self.fill()
-    keys = self.keys(x)
-    at = torch.searchsorted(self.known, keys).clamp_(max=len(self.known) - 1)
-    return self.answers[at] if bool((self.known[at] == keys).all()) else self.teacher(x)
