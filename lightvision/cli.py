@@ -353,7 +353,7 @@ def suffixes_of(formats: list,  # as people write them: onnx, or .onnx
     return suffixes
 
 # %% ../nbs/12_cli.ipynb #1da5b88b
-def export(checkpoint: Param("a trained or compressed model.safetensors", str, required=True) = None,
+def export(checkpoint: Param("a model.safetensors, or a Bundle's quantized .onnx", str, required=True) = None,
            to: str = "artifacts",  # folder for the files and their parity.csv
            formats: Param("of onnx, tflite, pte, ptl", str, nargs="+") = ("onnx",),
            name: str = None,  # of the files; default: that of the architecture

@@ -22,12 +22,17 @@ def entropy(values: torch.Tensor, # integers, any shape
     return float(-(p*np.log2(p)).sum())
 
 # %% ../../nbs/04ab_entropy.ipynb #36d17723
+# what a byte stands for: 0 never, 255 as often as the most frequent value, each step 1/16 of a factor of two;
+# whole numbers, for the last digit of a power may differ between machines
+_OFTEN = np.array([0, *(round(2**(24 + (b - 255)/16)) for b in range(1, 256))], np.int64)
+
 def _table(values, bits):
     "One byte for each value of the grid; none where all are taken as equally frequent"
     low, high = GRIDS[bits]
     counts = np.bincount(values - low, minlength=high - low + 1)
-    table = np.ceil(255*counts/max(1, counts.max())).astype(np.uint8)
-    p = table[values - low]/table.sum()
+    with np.errstate(divide="ignore"): steps = 255 + 16*np.log2(counts/max(1, counts.max()))
+    table = np.where(counts > 0, np.clip(steps.round(), 1, 255), 0).astype(np.uint8)
+    p = _OFTEN[table[values - low]]/_OFTEN[table].sum()
     saved = (len(values)*np.log2(high - low + 1) + np.log2(p).sum())/8 if len(values) else 0
     return table if saved > len(table) else table[:0]
 
@@ -43,7 +48,8 @@ def _coder():
 def _model(models, table, bits):
     "The frequencies of a table; values that never occur get the least that there is"
     if not len(table): return models.Uniform(GRIDS[bits][1] - GRIDS[bits][0] + 1)
-    return models.Categorical(table.astype(np.float32)/table.sum(dtype=np.float32), perfect=False)
+    often = _OFTEN[table]
+    return models.Categorical((often/often.sum()).astype(np.float32), perfect=False)
 
 # %% ../../nbs/04ab_entropy.ipynb #d61560df
 def encode(layers: list, # of (integers on the grid of `bits`: int8, any shape; bits: 8, 4 or 2)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..core import LightVisionError
 from ..data.folders import content_hash
+from ..deploy.reopen import load_network
 from ..models.checkpoint import load_model
 from ..training import Context, fingerprint, predict
 from ..compress.budget import BudgetSettings, Result, fewer, fit_budget
@@ -70,13 +71,13 @@ def measures_of(checkpoint,  # a model.safetensors
     return json.loads(path.read_text()) if path.exists() else {}
 
 # %% ../../nbs/11h_one_run.ipynb #17531510
-def trained(checkpoint,  # a model.safetensors
+def trained(checkpoint,  # a model.safetensors, or a quantized .onnx file as a Bundle has it
             dataset: str = None,  # other images than those that it was trained on
             split: str = None,  # None: that of its training
             skip_bad: bool = False,  # True: also where it was trained without
             ) -> tuple:  # model, task, `DataSource`
     "A trained network and its Task; one that does not fit is refused."
-    model, known = load_model(checkpoint), read_source(checkpoint)
+    model, known = load_network(checkpoint), read_source(checkpoint)
     if not (known or dataset):
         raise LightVisionError(f"nothing beside {checkpoint} tells what it was trained on; "
                                "name it with --dataset")
