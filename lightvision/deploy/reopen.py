@@ -17,7 +17,7 @@ from torch import nn
 from ..core import LightVisionError
 from ..models.checkpoint import add_edit, find_editor, load_model
 from ..models.classifier import Classifier, create_model
-from ..compress.quant_graph import batch_norms, quantized_layers, trace
+from ..compress.quant_graph import batch_norms, trace
 from ..compress.quantizers import Quantizer
 from .runtimes import open_artifact
 
