@@ -9,10 +9,10 @@ from lightvision.study.support import CHECKS, YES, networks, try_network
 # their converters are no part of this environment; a loss and zeros in weights ask nothing of an architecture that training does not ask
 OTHERS = (".tflite", ".pte", "distill", "sparsify")
 KINDS = {
-    "mobileone_s0": "several branches in training, folded before compression",
     "mobilevit_xxs": "attention between convolutions, and a path that depends on sizes",
 }
 MORE = {
+    "mobileone_s0": "several branches in training, folded before compression",
     "starnet_s1": "batch normalisation that follows no convolution",
     "nf_regnet_b0": "convolutions that normalise their weights",
     "ghostnet_050": "channels that are made in two ways and joined",
