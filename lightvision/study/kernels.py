@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from ctypes import CDLL
 from threading import Lock
@@ -182,6 +183,13 @@ def kernel_manager(statuses: list,  # takes the exit status of a kernel that die
                    ) -> type:  # of a kernel manager, for papermill
     "A kernel manager that forks kernels where that is possible, and tells how they ended"
     class Manager(AsyncKernelManager):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            if os.name == "posix": # a port could be taken by another program before the kernel has it
+                self.sockets = tempfile.TemporaryDirectory(prefix="lv-")
+                self.transport, self.ip = "ipc", f"{self.sockets.name}/kernel"
+        def cleanup_ipc_files(self):
+            if self.transport == "ipc": self.sockets.cleanup()
         async def _async_pre_start_kernel(self, **kwargs):
             kwargs |= dict(env={**os.environ, **environment}, cwd=str(cwd or os.getcwd()))
             if fork and self.provisioner is None:
