@@ -149,6 +149,9 @@ def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
     record = json.loads(path.with_name("record.json").read_text())
     assert record["bytes"] == file.stat().st_size and record["packed_bytes"] == path.stat().st_size
     assert (record["method"], record["format"]) == ("baic", "onnx")
+    back = lightvision("export", "--checkpoint", file, "--dataset", "landcover-mini", "--to", "back")  # the file alone is enough to go on from
+    assert back.returncode == 0, back.stderr
+    assert (tmp_path/"back"/"test_resnet.onnx").read_bytes() == file.read_bytes()
 
 
 def test_a_search_beside_a_simpler_one(lightvision, tiny, tmp_path):
