@@ -76,7 +76,7 @@ test-micro: $(READY) ## run a network in TensorFlow Lite Micro, and compile its 
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[micro]"
 	$(BIN)/python -m pytest -q -rs -s deploy/microcontroller
 
-test-desktop: $(READY) ## run the zoo on an emulated x86 processor without VNNI
+test-desktop: $(READY) ## run the zoo on an emulated x86 processor without VNNI, and in LiteRT, ExecuTorch and TensorFlow Lite Micro
 	$(BIN)/python -m pytest -q -rs -s deploy/desktop
 
 test-android: $(READY) ## the app's classifier in Java against Python's answers; the app, built and signed (needs Debian's kotlin)
