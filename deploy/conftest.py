@@ -24,12 +24,12 @@ def test_images(task):
 
 @pytest.fixture(scope="session")
 def record(task):
-    "Note what a Bundle answered in a place, for nbs/places.ipynb: in the file that LIGHTVISION_PLACES names (`make places`)."
+    "Count on how many images a Bundle answers the same in a place; noted for nbs/places.ipynb in the file that LIGHTVISION_PLACES names (`make places`)."
     def note(bundle, place, ours, theirs, **more):
-        path = os.environ.get("LIGHTVISION_PLACES")
-        if not path: return
         classes = [[line.rpartition(" (")[0] for line in lines] for lines in (ours, theirs)]
         row = dict(bundle=bundle.name, sha256=file_hash(bundle/"model.onnx"), task=task.name, place=place, **more, images=len(ours),
                    same_class=sum(a == b for a, b in zip(*classes)), same_line=sum(a == b for a, b in zip(ours, theirs)))
-        with open(path, "a") as f: print(json.dumps(row), file=f)
+        if path := os.environ.get("LIGHTVISION_PLACES"):
+            with open(path, "a") as f: print(json.dumps(row), file=f)
+        return row
     return note

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np, onnx, torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import fx, nn
 
 from ..core import LightVisionError
 from ..models.checkpoint import add_edit, find_editor, load_model
@@ -72,12 +72,11 @@ def _layer_nodes(gm):
     return [n for n in gm.graph.nodes if n.op == "call_module"
             and isinstance(gm.get_submodule(n.target), (nn.Conv2d, nn.Linear))]
 
-def shapes_of(model: Classifier, # float, unpruned
+def shapes_of(gm: fx.GraphModule, # of `trace`: a float network, unpruned
               layers: list, # of `stored_layers`
              ) -> dict: # module name -> its widths; empty: nothing was pruned
     "Where the stored layers are narrower than a network"
-    gm, shapes = trace(copy.deepcopy(model)), {}
-    norm_of = {norm.args[0]: norm for norm in batch_norms(gm)}
+    shapes, norm_of = {}, {norm.args[0]: norm for norm in batch_norms(gm)}
     for node, layer in zip(_layer_nodes(gm), layers, strict=True):
         own, (out, read) = gm.get_submodule(node.target), layer["integers"].shape[:2]
         if tuple(own.weight.shape[:2]) == (out, read): continue
@@ -107,8 +106,9 @@ def _with_edits(model, layers):
         nonlocal model
         model = find_editor(by).rebuild(model, dict(by=by, **what))
         add_edit(model, dict(by=by, **what))
-    if shapes := shapes_of(model, layers): edit("pruning", shapes=shapes)
-    names = [f"net.{n.target}" for n in _layer_nodes(trace(copy.deepcopy(model)))]
+    gm = trace(copy.deepcopy(model))
+    names = [f"net.{n.target}" for n in _layer_nodes(gm)]
+    if shapes := shapes_of(gm, layers): edit("pruning", shapes=shapes)
     bits = {name: layer["bits"] for name, layer in zip(names, layers)}
     most = Counter(bits.values()).most_common(1)[0][0]
     edit("quantization", weights=most, activations=8, layers={n: b for n, b in bits.items() if b != most})
@@ -165,7 +165,7 @@ def _pixels(proto):
             for key, op in (("mean", "Sub"), ("std", "Div")) if op in names}
 
 def _check_same(model, path):
-    "Raise where network and file answers otherwise"
+    "Raise where network and file answer otherwise"
     x = torch.rand(8, 3, *model.config["image_size"], generator=torch.Generator().manual_seed(0))
     with torch.no_grad(): ours = model(x)
     theirs = torch.from_numpy(open_artifact(path)(x.numpy()))

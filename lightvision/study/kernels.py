@@ -185,7 +185,8 @@ def kernel_manager(statuses: list,  # takes the exit status of a kernel that die
     class Manager(AsyncKernelManager):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            if os.name == "posix": # a port could be taken by another program before the kernel has it
+            # a port could be taken by another program before the kernel has it; a socket's path must be short
+            if os.name == "posix" and len(tempfile.gettempdir()) < 80:
                 self.sockets = tempfile.TemporaryDirectory(prefix="lv-")
                 self.transport, self.ip = "ipc", f"{self.sockets.name}/kernel"
         def cleanup_ipc_files(self):

@@ -311,8 +311,6 @@ def folder_name(task: str,  # as `get_task` takes it
 def _key(run):
     "Ten hex digits of the fields of a Run; `data_hash` and `weights_source` stand for those left out"
     determines = {k: v for k, v in run.items() if k not in ("task", "skip_bad", "weights")}
-    taught = run.get("teacher") and needs_teacher(Recipe.parse(run["recipe"], run["settings"]))
-    if not taught and "teacher" in run: determines["teacher"] = ""
     return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:10]
 
 # %% ../../nbs/11_plan.ipynb #cc7c9eb9
@@ -345,9 +343,14 @@ class Run:
         return sum(s.get("epochs", 0) for s in self.settings.values())
 
     @property
+    def learns(self) -> bool:
+        "Whether a step asks its teacher; a plan may name one for comparison alone."
+        return bool(self.teacher) and needs_teacher(Recipe.parse(self.recipe, self.settings))
+
+    @property
     def key(self) -> str:
         "Ten hex digits of the hash of what determines this Run."
-        return _key(asdict(self))
+        return _key(asdict(self if self.learns else replace(self, teacher="")))
 
     @property
     def name(self) -> str:

@@ -39,8 +39,7 @@ from ..compress.recipe import Recipe
 from ..measure.complexity import count_macs, count_params
 from ..measure.machine import machine, machine_lock
 from .kernels import CAN_FORK, KEEP_MEMORY, SERVER_GONE, fork_server, kernel_manager
-from .plan import (POOL, DataSource, ModelPlan, Plan, Run, code_hash, expand, load_task,
-                                    needs_teacher)
+from .plan import (POOL, DataSource, ModelPlan, Plan, Run, code_hash, expand, load_task)
 from .records import (file_sizes, gather, read_record, save_predictions, seal,
                                        teacher_agreement)
 
@@ -90,8 +89,7 @@ def open_run(run: Run,  # what to do
     task, pool = load_task(run), Path(folder).resolve().parent
     _check_task(run, task)
     model = _first_model(run, task, pool)
-    taught = run.teacher and needs_teacher(Recipe.parse(run.recipe, run.settings))
-    teacher = load_model(pool/run.teacher/"model.safetensors") if taught else None
+    teacher = load_model(pool/run.teacher/"model.safetensors") if run.learns else None
     Path(folder).mkdir(parents=True, exist_ok=True)
     context = Context(seed=run.seed, folder=Path(folder), progress=progress, preset=run.preset,
                       teacher=teacher)
