@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Lock
 
 import yaml
+from fastcore.basics import patch
 
 from ..core import LightVisionError, hash_of, suggest, write_atomic
 from ..data.datasets import get_task, task_name
@@ -343,11 +344,6 @@ class Run:
         return sum(s.get("epochs", 0) for s in self.settings.values())
 
     @property
-    def learns(self) -> bool:
-        "Whether a step asks its teacher; a plan may name one for comparison alone."
-        return bool(self.teacher) and needs_teacher(Recipe.parse(self.recipe, self.settings))
-
-    @property
     def key(self) -> str:
         "Ten hex digits of the hash of what determines this Run."
         return _key(asdict(self if self.learns else replace(self, teacher="")))
@@ -358,6 +354,12 @@ class Run:
         arch = re.sub(r"[^A-Za-z0-9_.+-]+", "-", self.arch)
         recipe = re.sub(r"[^a-z0-9+]+", "-", self.recipe).strip("-")
         return f"{folder_name(self.task)}_{arch}_{recipe}_s{self.seed}_{self.key}"
+
+# %% ../../nbs/11_plan.ipynb #8d56948e
+@patch(as_prop=True)
+def learns(self: Run) -> bool:
+    "Whether a step asks the teacher; a plan may name one for comparison alone."
+    return bool(self.teacher) and needs_teacher(Recipe.parse(self.recipe, self.settings))
 
 # %% ../../nbs/11_plan.ipynb #d0f63ff8
 def absolute(task: str,  # as `get_task` takes it
