@@ -278,6 +278,7 @@ def ship(dataset: Param("the path of a folder of images, or eurosat, ucmerced, t
          teacher: str = "efficientnet_lite2",  # architecture of the teacher; none: no teacher
          weights: str = "auto",  # initial weights of both: auto, imagenet or scratch
          quick: store_true = False,  # a first look in minutes: no teacher, fewer epochs
+         as_is: store_true = False, # no search: the network as it is, to compare others with
          size: int = None,  # side of the images in pixels; default: the data set's own
          stem_stride: int = None,  # of the first convolution: 1, or 2 for a quarter of the work
          epochs: int = 16,  # of the student; the teacher has 12
@@ -294,7 +295,8 @@ def ship(dataset: Param("the path of a folder of images, or eurosat, ucmerced, t
     taught, formats = "" if teacher == "none" else teacher, tuple(f.removeprefix(".") for f in formats)
     asked = ShipSettings(budget=budget, formats=formats, min_accuracy=min_accuracy, arch=arch, teacher=taught,
                          weights=weights, size=size, stem_stride=stem_stride, split=split,
-                         skip_bad=bool(skip_bad), per_class=per_class, batch_size=batch_size, epochs=epochs,
+                         skip_bad=bool(skip_bad), as_is=bool(as_is), per_class=per_class,
+                         batch_size=batch_size, epochs=epochs,
                          final_epochs=final_epochs, seed=seed)
     bundle = ship_one(dataset, out, quick_settings(asked) if quick else asked, checkpoint, work)
     print(f"{bundle/'report.html'}\n{bundle}")

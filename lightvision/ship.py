@@ -48,6 +48,7 @@ class ShipSettings(Settings):
     stem_stride: int | None = None # of both; 2 costs a quarter of 1; None: what suits the size
     split: str = "lightvision" # whose split
     skip_bad: bool = False # leave out files that are no readable images
+    as_is: bool = False # no search: the student as it is, as the file to compare others with
     per_class: int | None = None # images of a class and split; None: all
     batch_size: int = 64 # images a step
     teacher_epochs: int = 12 # passes over the training images
@@ -148,24 +149,24 @@ def _bytes_of(model, settings):
 
 def _validated(model, task): return evaluate(predict(model, task, "val"))["accuracy"]
 
-def as_it_is(checkpoint, # path of a compressed model.safetensors
+def as_it_is(checkpoint, # path of a model.safetensors
              settings: ShipSettings, # budget and format
              work, # folder for its file
             ) -> tuple: # a `Result`, the Task, and the path of the network that it was made from (or None)
-    "A compressed network in place of a search"
+    "A network as it is in place of a search"
     s, limit, checkpoint = settings, parse_size(settings.budget), Path(checkpoint)
     model, task, source = trained(checkpoint)
     folder = Path(work)/"shipped"/fingerprint(model)
     path = write_atomic(folder/"model.safetensors", checkpoint.read_bytes())
     source.write(path)
-    _say(3, "no search: the network is compressed already")
+    _say(3, "no search: the network " + ("is compressed already" if edits_of(model) else "ships as it is"))
     bytes = _bytes_of(model, s)
     if bytes > limit:
         raise LightVisionError(f"the .{s.formats[0]} of {checkpoint} has {bytes:,} bytes, more than "
-                               f"{show_size(limit)}: allow them, or ship its float network, to be searched")
+                               f"{show_size(limit)}: allow them, or let the float network be searched")
     said = measures_of(checkpoint)
     record = dict(bytes=bytes, val_accuracy=_validated(model, task), trials=0,
-                  method=said.get("recipe", "compressed already"), run=said.get("run"))
+                  method=said.get("recipe", "as it is"), run=said.get("run"))
     _check_reached(record, s, folder)
     before = checkpoint.parent.parent/said.get("start", "")/"model.safetensors"
     return Result(model, None, pd.DataFrame(), record, path, None), task, before if before.exists() else None
@@ -336,7 +337,7 @@ def ship(dataset: str = "landcover-mini", # as `get_task` takes it: a folder of 
     print(f"{task.name}: {len(task):,} images, {task.n_classes} classes; "
           f"{show_size(limit)} of .{s.formats[0]}")
     student, teacher = (Path(checkpoint), None) if checkpoint else train_pair(dataset, s, work)
-    if edits_of(load_model(student)): result, task, student = as_it_is(student, s, work)
+    if s.as_is or edits_of(load_model(student)): result, task, student = as_it_is(student, s, work)
     else: result, task = search_for(student, teacher, s, work)
     _say(4, f"files: {', '.join(s.formats)}, each verified on {len(task.indices('test')):,} test images")
     model = load_model(result.path)
