@@ -6,7 +6,7 @@
 __all__ = ['FORMATS', 'Allocation', 'AllocationSettings', 'FileSize', 'shapes_for', 'edits_for', 'width_options', 'options_of',
            'allocation_of', 'allocation_at', 'smallest_allocation', 'MeasuredSize', 'cost_model', 'file_size', 'Probe',
            'sensitivities', 'plot_sensitivity', 'read_sensitivity', 'fisher_estimates', 'suppress_stdout', 'solve',
-           'resource_tables', 'amount_used', 'best_allocation', 'width_tables', 'measured_widths']
+           'resource_tables', 'amount_used', 'best_allocation', 'width_tables', 'estimated', 'measured_widths']
 
 # %% ../../nbs/06_sensitivity.ipynb #77e7dd38
 import copy, ctypes, dataclasses, math, os, sys, tempfile
@@ -29,7 +29,8 @@ from ..models.checkpoint import config_text, edits_of, save_model
 from ..models.classifier import Classifier
 from ..training import fingerprint, resolve_device
 from .distillation import kd_loss
-from .pruning import CRITERIA, MEASURED, find_groups, grain, scores, shape_of
+from .pruning import (CRITERIA, MEASURED, changes_by_image, find_groups, grain, scores,
+                                            shape_of)
 from .quant_graph import fold_batch_norm, insert_quantizers, quantized_layers
 from .quantization import finish, set_activation_ranges, set_weight_scales
 from .quantizers import BITS, GRIDS, find_scales
@@ -572,6 +573,23 @@ def width_tables(size: FileSize, # of the network as it is now
         else: fixed += number
     return found, fixed
 
+# %% ../../nbs/06_sensitivity.ipynb #5413ebd6
+def estimated(options: dict, # ("widths", group) -> widths, descending
+              groups: list, # of `find_groups`
+              found: list, # of `pruning.scores`; None for a group: its order is as it stands
+              by_image: list, # of `changes_by_image`
+             ) -> dict: # as `sensitivities`
+    "Sensitivity of each width to second order: half the mean square of what the units that go sum up to"
+    nats = {}
+    for g, score, change in zip(groups, found, by_image):
+        order = torch.arange(g.width) if score is None else score.argsort(descending=True, stable=True)
+        of_units = change.sum(1)[:, order].double().cpu() # [images, units], the best first
+        left = of_units.sum(1, keepdim=True) - of_units.cumsum(1) # what goes when n + 1 stay
+        squares = torch.cat([of_units.sum(1, keepdim=True), left], 1).pow(2).mean(0)/2
+        values = squares[options["widths", g.name]].numpy()
+        nats["widths", g.name] = np.maximum.accumulate(values - values[0])
+    return nats
+
 # %% ../../nbs/06_sensitivity.ipynb #f8e29ffa
 def measured_widths(model: Classifier, # float
                     groups: list, # of `find_groups`
@@ -590,8 +608,11 @@ def measured_widths(model: Classifier, # float
     uses = size.uses if settings.target == "macs" else dict.fromkeys(size.layers, 1)
     room = (1 - fraction)*sum(size.weights(n, full)*uses[n] for n in size.layers) - fixed
     here = Allocation(size.full.widths, {})
-    probe = Probe(model, model, size, task, settings, context, found)
-    picked = solve(options, sensitivities(probe, here, options), tables, [room]) if room > 0 else None
+    if settings.scope == "estimated":
+        nats = estimated(options, size.groups, found,
+                         changes_by_image(model, size.groups, task, settings, context))
+    else: nats = sensitivities(Probe(model, model, size, task, settings, context, found), here, options)
+    picked = solve(options, nats, tables, [room]) if room > 0 else None
     if picked is None:
         raise LightVisionError(f"{fraction:.0%} of the {settings.target} cannot go while every layer keeps "
                                f"{1 - settings.max_ratio:.0%} of its channels: raise max_ratio or lower "
