@@ -95,7 +95,7 @@ class ScratchSmallSettings(DistillSettings):
     "How small the network is, and how to train it"
     label_smoothing: float = 0.1 # as in training
     recovery: str = "labels" # "labels" or "teacher" (the context's, from the first step)
-    fraction: float = 0.25 # of the parameters, so of the bytes; a quarter is what prune50 leaves
+    fraction: float = 0.25 # of the parameters, so of the bytes: as many as what it stands beside
     round_to: int = 8 # see `PruneSettings`
 
     def rules(self):

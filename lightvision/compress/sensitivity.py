@@ -9,7 +9,7 @@ __all__ = ['FORMATS', 'Allocation', 'AllocationSettings', 'FileSize', 'shapes_fo
            'resource_tables', 'amount_used', 'best_allocation', 'width_tables', 'estimated', 'measured_widths']
 
 # %% ../../nbs/06_sensitivity.ipynb #77e7dd38
-import copy, ctypes, dataclasses, math, os, sys, tempfile
+import copy, ctypes, dataclasses, math, os, sys, tempfile, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -599,6 +599,7 @@ def measured_widths(model: Classifier, # float
                     task, # its train split is read
                     settings, # of the step prune
                     context, # seed and device
+                    by_image=None, # of `changes_by_image`, where it is known
                    ) -> list: # units to keep in each group
     "Widths that change the outputs least"
     size = FileSize(model)
@@ -606,17 +607,21 @@ def measured_widths(model: Classifier, # float
     options = {("widths", g.name): width_options(full[g.name], g.width, steps) for g in size.groups}
     tables, fixed = width_tables(size, options, settings.target)
     uses = size.uses if settings.target == "macs" else dict.fromkeys(size.layers, 1)
-    room = (1 - fraction)*sum(size.weights(n, full)*uses[n] for n in size.layers) - fixed
-    here = Allocation(size.full.widths, {})
+    total = sum(size.weights(n, full)*uses[n] for n in size.layers)
+    least = {v: len(o) - 1 for v, o in options.items()}
+    reached = 1 - (amount_used(tables, least) + fixed)/total
+    if reached < fraction:
+        warnings.warn(f"prune removes {reached:.0%} of the {settings.target} of {model.config['arch']}, not "
+                      f"{fraction:.0%}: the layers that can lose channels keep {1 - settings.max_ratio:.0%} "
+                      "of them at least")
+        return [o[-1] for o in options.values()]
     if settings.scope == "estimated":
-        nats = estimated(options, size.groups, found,
-                         changes_by_image(model, size.groups, task, settings, context))
-    else: nats = sensitivities(Probe(model, model, size, task, settings, context, found), here, options)
-    picked = solve(options, nats, tables, [room]) if room > 0 else None
-    if picked is None:
-        raise LightVisionError(f"{fraction:.0%} of the {settings.target} cannot go while every layer keeps "
-                               f"{1 - settings.max_ratio:.0%} of its channels: raise max_ratio or lower "
-                               "percent")
+        by_image = by_image or changes_by_image(model, size.groups, task, settings, context)
+        nats = estimated(options, size.groups, found, by_image)
+    else:
+        here = Allocation(size.full.widths, {})
+        nats = sensitivities(Probe(model, model, size, task, settings, context, found), here, options)
+    picked = solve(options, nats, tables, [(1 - fraction)*total - fixed])
     return [options["widths", g.name][picked["widths", g.name]] for g in groups]
 
 MEASURED[:] = [measured_widths]

@@ -99,8 +99,8 @@ def _(trial): trial.make("trained", "fp32", model_for(trial.task, trial.arch, we
 @check("distill")
 def _(trial): trial.make("distilled", "kd", trial.get("trained"), teacher=trial.get("trained"))
 
-@check("prune")
-def _(trial): trial.make("pruned", "prune50", trial.get("trained"))
+@check("prune") # half of all channels: what can go, not what should
+def _(trial): trial.make("pruned", "prune50(criterion=taylor,scope=global)", trial.get("trained"))
 
 @check("sparsify")
 def _(trial): trial.make("sparse", "sparse50", trial.get("trained"))
