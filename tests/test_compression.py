@@ -17,7 +17,7 @@ models:
   - {arch: test_efficientnet, weights: scratch, recipes: [fp32], train: {epochs: 2, batch_size: 16}}
   - {arch: test_resnet, weights: scratch, teacher: test_efficientnet, train: {epochs: 2, batch_size: 16}}
 recipes: [finetune, "kd(temperature=2)", prune50+kd+qat4, qat8+prune50, sparse80, ptq8, "budget(size=300KB,method=uniform)"]
-settings: {kd: {batch_size: 16}, finetune: {batch_size: 16}, qat: {batch_size: 16}, prune: {batch_size: 16}, sparse: {batch_size: 16}, budget: {batch_size: 16, format: safetensors}}
+settings: {kd: {batch_size: 16, worse_teacher: true}, finetune: {batch_size: 16}, qat: {batch_size: 16}, prune: {batch_size: 16}, sparse: {batch_size: 16}, budget: {batch_size: 16, format: safetensors}}
 """
 
 

@@ -246,6 +246,13 @@ def taylor(model: nn.Module, # float, with the gradients of a loss
     return (changes(model, group)**2).mean(0)
 
 # %% ../../nbs/05_pruning.ipynb #22ae4cf1
+def _backward(model, loss):
+    "The gradients of one loss alone"
+    model.zero_grad()
+    loss.backward()
+    for m in model.modules(): # LeViT and its kin keep a tensor for the next pass, and its graph with it
+        if hasattr(m, "attention_bias_cache"): m.attention_bias_cache = {}
+
 def changes_by_image(model: Classifier, # float; stays as it is
                      groups: list, # of `find_groups`
                      task, # its train split
@@ -259,8 +266,7 @@ def changes_by_image(model: Classifier, # float; stays as it is
     for row in rows[order[:settings.sensitivity_images]]:
         logits = model(to_float(task.images[row][None].to(next(model.parameters()).device))).float()
         label = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=draws)[0]
-        model.zero_grad()
-        F.cross_entropy(logits, label.to(logits.device)).backward()
+        _backward(model, F.cross_entropy(logits, label.to(logits.device)))
         for kept, g in zip(found, groups): kept.append(changes(model, g))
     return [torch.stack(kept) for kept in found]
 
@@ -292,8 +298,7 @@ def _taylor_scores(model, groups, task, settings, context):
     for i, (x, y) in enumerate(batches(task, "train", settings.batch_size, next(model.parameters()).device,
                                        context.seed, 0, settings.augment)):
         if i == settings.batches: break
-        model.zero_grad()
-        F.cross_entropy(model(x).float(), y).backward()
+        _backward(model, F.cross_entropy(model(x).float(), y))
         now = [taylor(model, g) for g in groups]
         total = now if total is None else [a + b for a, b in zip(total, now)]
     return total

@@ -9,7 +9,8 @@ __all__ = ['FORMATS', 'Allocation', 'AllocationSettings', 'FileSize', 'shapes_fo
            'resource_tables', 'amount_used', 'best_allocation', 'width_tables', 'estimated', 'measured_widths']
 
 # %% ../../nbs/06_sensitivity.ipynb #77e7dd38
-import copy, ctypes, dataclasses, math, os, sys, tempfile, warnings
+import copy, ctypes, dataclasses, itertools, math, os, sys, tempfile, warnings
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -564,14 +565,24 @@ def width_tables(size: FileSize, # of the network as it is now
                  options: dict, # ("widths", group) -> widths
                  target: str, # "parameters" or "macs"
                 ) -> tuple: # factors for `solve`; what no width changes
-    "Parameters or multiplications of each layer for every width"
-    found, fixed = [], 0
-    for name in size.layers:
-        variables, grid = _choices(size, options, name)
-        number = size.weights(name, _widths(grid))*(size.uses[name] if target == "macs" else 1)
-        if variables: found.append((variables, np.broadcast_to(number, grid[variables[0]].shape)[None]))
-        else: fixed += number
-    return found, fixed
+    "Parameters or multiplications for every width, in tables of one group or of two"
+    now, singles, pairs, fixed = size.full.widths, defaultdict(float), defaultdict(float), 0
+    gone = {v: now[v[1]] - np.array(o) for v, o in options.items()}
+    for name, layer in size.layers.items():
+        each = math.prod(layer.weight.shape[2:])*(size.uses[name] if target == "macs" else 1)
+        n, m = (size.channels(name, side, now) for side in ("out", "in"))
+        out, into = ([(("widths", g), k) for g, k in size.sides[name][side]] for side in ("out", "in"))
+        fixed += n*m*each
+        for v, k in out: singles[v] -= each*m*k*gone[v]
+        for v, k in into: singles[v] -= each*n*k*gone[v]
+        for (v, j), (w, k) in itertools.product(out, into):
+            v, w = sorted([v, w])
+            both = each*j*k*np.multiply.outer(gone[v], gone[w])
+            if v == w: singles[v] += both.diagonal()
+            else: pairs[v, w] += both
+    least = {v: t.min() for v, t in singles.items()} # so that no table has numbers below 0
+    found = [((v,), (t - least[v])[None]) for v, t in singles.items()]
+    return found + [(vs, t[None]) for vs, t in pairs.items()], fixed + sum(least.values())
 
 # %% ../../nbs/06_sensitivity.ipynb #5413ebd6
 def estimated(options: dict, # ("widths", group) -> widths, descending
@@ -614,7 +625,7 @@ def measured_widths(model: Classifier, # float
         warnings.warn(f"prune removes {reached:.0%} of the {settings.target} of {model.config['arch']}, not "
                       f"{fraction:.0%}: the layers that can lose channels keep {1 - settings.max_ratio:.0%} "
                       "of them at least")
-        return [o[-1] for o in options.values()]
+    if reached <= fraction: return [o[-1] for o in options.values()]
     if settings.scope == "estimated":
         by_image = by_image or changes_by_image(model, size.groups, task, settings, context)
         nats = estimated(options, size.groups, found, by_image)
@@ -622,6 +633,9 @@ def measured_widths(model: Classifier, # float
         here = Allocation(size.full.widths, {})
         nats = sensitivities(Probe(model, model, size, task, settings, context, found), here, options)
     picked = solve(options, nats, tables, [(1 - fraction)*total - fixed])
+    if picked is None:
+        raise LightVisionError(f"no widths were found for {model.config['arch']} in the solver's time: use "
+                               'the scope "global"')
     return [options["widths", g.name][picked["widths", g.name]] for g in groups]
 
 MEASURED[:] = [measured_widths]
