@@ -161,10 +161,11 @@ def dependency_groups(model: Classifier, # any classifier
     order = {name: i for i, name in enumerate(names.values())}
     return sorted(groups, key=lambda g: order[g.name])
 
-# %% ../../nbs/05_pruning.ipynb #703e3bfa
+# %% ../../nbs/05_pruning.ipynb #bb0f8b45
 CRITERIA = ("magnitude", "bn_scale", "taylor", "fisher", "random")
 SCOPES = ("estimated", "measured", "global", "layer")
 
+# %% ../../nbs/05_pruning.ipynb #d1765c3a
 @dataclass(frozen=True)
 class PruneSettings(RecoverySettings):
     "How to prune and how to fine-tune"
