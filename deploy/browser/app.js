@@ -138,4 +138,5 @@ $("shoot").onclick = () => {
 };
 
 const ready = loadBundles().catch(error => say(`The networks cannot be loaded: ${error.message}`));
-if ("serviceWorker" in navigator) navigator.serviceWorker.register("sw.js");
+// Afterwards, for it fetches the networks too: what was sent for the page would seem to have been here already.
+if ("serviceWorker" in navigator) ready.then(() => navigator.serviceWorker.register("sw.js"));

@@ -147,6 +147,7 @@ def test_pixels_are_those_of_pillow(page):
 
 
 def test_it_works_without_a_network_after_the_first_visit(page, files):
+    assert "it was here already" not in page.locator("#bundles").inner_text()
     page.evaluate("navigator.serviceWorker.ready")
     page.wait_for_function("caches.keys().then(k => k.length)")
     page.context.set_offline(True)
