@@ -27,7 +27,8 @@ def execute(path):
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm's advice names a path of this machine
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for cells that call the command
     nb = nbformat.read(path, as_version=4)
-    client = NotebookClient(nb, timeout=1800, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}})
+    sharp = ["--InlineBackend.figure_formats={'retina'}"]  # figures with twice as many pixels, as nbdev makes them
+    client = NotebookClient(nb, timeout=1800, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}, extra_arguments=sharp)
     client.execute()
     for cell in nb.cells:
         if cell.cell_type == "code": cell.outputs = of_any_machine(cell.outputs)
