@@ -254,6 +254,12 @@ def _backward(model, loss):
     for m in model.modules(): # LeViT and its kin keep a tensor for the next pass, and its graph with it
         if hasattr(m, "attention_bias_cache"): m.attention_bias_cache = {}
 
+def _sample(task, settings, context):
+    "Rows of the training images on which sensitivity is looked for"
+    rows = task.indices("train")
+    order = torch.randperm(len(rows), generator=generator(context.seed, "probe"))
+    return rows[order[:settings.sensitivity_images]]
+
 def changes_by_image(model: Classifier, # float; stays as it is
                      groups: list, # of `find_groups`
                      task, # its train split
@@ -262,9 +268,8 @@ def changes_by_image(model: Classifier, # float; stays as it is
                     ) -> list: # for each group [images, layers, units]
     "How the loss of a label that the network itself believes in changes when a unit goes"
     model, found = copy.deepcopy(model).eval().requires_grad_(), [[] for _ in groups]
-    rows, draws = task.indices("train"), generator(context.seed, "fisher")
-    order = torch.randperm(len(rows), generator=generator(context.seed, "probe"))
-    for row in rows[order[:settings.sensitivity_images]]:
+    draws = generator(context.seed, "fisher")
+    for row in _sample(task, settings, context):
         logits = model(to_float(task.images[row][None].to(next(model.parameters()).device))).float()
         label = torch.multinomial(logits.detach().softmax(1).cpu(), 1, generator=draws)[0]
         _backward(model, F.cross_entropy(logits, label.to(logits.device)))

@@ -31,7 +31,7 @@ from ..models.classifier import Classifier
 from ..training import fingerprint, resolve_device
 from .distillation import kd_loss
 from .pruning import (CRITERIA, MEASURED, changes_by_image, find_groups, grain, scores,
-                                            shape_of)
+                                            shape_of, _sample)
 from .quant_graph import fold_batch_norm, insert_quantizers, quantized_layers
 from .quantization import finish, set_activation_ranges, set_weight_scales
 from .quantizers import BITS, GRIDS, find_scales
@@ -315,6 +315,11 @@ def _still(model, device):
         if isinstance(m, nn.modules.batchnorm._BatchNorm): m.train(); m.momentum = 0.0
     return model
 
+def _ranks(groups, found):
+    "Units of each group, the best first; where no score is known, as they stand"
+    return {g.name: torch.arange(g.width) if s is None else s.argsort(descending=True, stable=True)
+            for g, s in zip(groups, found)}
+
 class Probe:
     "Measures how far an allocation takes a network from the outputs of the uncompressed one"
     def __init__(self, model: Classifier, # float; stays as it is
@@ -325,13 +330,10 @@ class Probe:
         device, self.size, self.cache, self.count = resolve_device(context.device), size, {}, 0
         self.progress = context.progress
         self.model = _still(model, device)
-        rows = task.indices("train")
-        order = torch.randperm(len(rows), generator=generator(context.seed, "probe"))
-        self.x = to_float(task.images[rows[order[:settings.sensitivity_images]]].to(device))
+        self.x = to_float(task.images[_sample(task, settings, context)].to(device))
         with torch.no_grad(): self.expected = _still(teacher, device)(self.x)
         found = found or scores(model, size.groups, settings.criterion, task, settings, context)
-        self.ranks = {g.name: torch.arange(g.width) if s is None else s.argsort(descending=True, stable=True)
-                      for g, s in zip(size.groups, found)}
+        self.ranks = _ranks(size.groups, found)
 
 # %% ../../nbs/06_sensitivity.ipynb #50109218
 @patch
@@ -591,10 +593,9 @@ def estimated(options: dict, # ("widths", group) -> widths, descending
               by_image: list, # of `changes_by_image`
              ) -> dict: # as `sensitivities`
     "Sensitivity of each width to second order: half the mean square of what the units that go sum up to"
-    nats = {}
-    for g, score, change in zip(groups, found, by_image):
-        order = torch.arange(g.width) if score is None else score.argsort(descending=True, stable=True)
-        of_units = change.sum(1)[:, order].double().cpu() # [images, units], the best first
+    nats, ranks = {}, _ranks(groups, found)
+    for g, change in zip(groups, by_image):
+        of_units = change.sum(1)[:, ranks[g.name]].double().cpu() # [images, units], the best first
         left = of_units.sum(1, keepdim=True) - of_units.cumsum(1) # what goes when n + 1 stay
         squares = torch.cat([of_units.sum(1, keepdim=True), left], 1).pow(2).mean(0)/2
         values = squares[options["widths", g.name]].numpy()
