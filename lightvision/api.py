@@ -88,15 +88,19 @@ def train(model: Classifier, # of `create_model`; it is copied, not changed
           task: Task, # train and val are read
           teacher: Classifier = None, # a trained network to distill from; None: labels only
           epochs: int = 10, # passes over the training images
+          linear_probe: bool = False, # train the last layer alone: one pass over the images, no epochs
           seed: int = 0, # of order and augmentation
           folder: str = None, # where an interrupted training goes on; None: nothing is kept
           device: str = "auto", # "cpu", "cuda" or "auto"
           progress: bool = True, # show a bar
-          **settings, # further fields of `TrainSettings` (with a teacher: `DistillSettings`), such as lr
+          **settings, # further fields of the settings, such as lr: `TrainSettings` or its like
          ) -> Classifier: # trained, in evaluation mode
-    "Train a network, with or without a teacher"
-    step = "fp32" if teacher is None else "distill"
-    recipe = Recipe.parse(step, {step: dict(settings, epochs=epochs)})
+    "Train a network, with or without a teacher, or its last layer alone"
+    if linear_probe and teacher is not None:
+        raise LightVisionError("a linear probe learns from labels: leave teacher or linear_probe out")
+    step = "linear_probe" if linear_probe else "fp32" if teacher is None else "distill"
+    if not linear_probe: settings["epochs"] = epochs
+    recipe = Recipe.parse(step, {step: settings})
     context = Context(seed=seed, device=device, teacher=teacher, folder=folder, progress=progress)
     return _run(model, task, recipe, context)
 

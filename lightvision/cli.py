@@ -65,6 +65,13 @@ def _without_test(measures, final):
     return {k: v for k, v in measures.items() if final or k not in _OF_TEST}
 
 # %% ../nbs/12_cli.ipynb #056ad1b1
+def _check_probe(**given):
+    "What a linear probe has no use for is not taken silently"
+    for name, value in given.items():
+        if value is None: continue
+        raise LightVisionError(f"--linear-probe takes no --{name.replace('_', '-')}: the last layer alone is "
+                               "a logistic regression, which has one best answer; leave one of the two out")
+
 def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or the path of a folder of images
           arch: str,  # a timm name, or one of ours such as mobilenetv2_100
           epochs: int = 6,  # passes over the training images
@@ -72,6 +79,7 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or the p
           batch_size: int = None,  # images a step; default: TrainSettings
           weights: str = "auto",  # auto, imagenet, scratch, or a .safetensors file
           teacher: str = None,  # a model.safetensors to distill from
+          linear_probe: store_true = False,  # train the last layer alone: one pass over the images, no epochs
           seed: int = 0,  # of initialisation, order and augmentation
           size: int = None,  # side of the images in pixels; default: the task's own
           split: str = "lightvision",  # lightvision, or author
@@ -80,13 +88,15 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or the p
           final: store_true = False,  # print the test accuracy too: once, when all is chosen
           json: store_true = False,  # print one line of JSON instead
           ):
-    "Train one network, from labels or from a teacher."
+    "Train one network, from labels or from a teacher, or its last layer alone."
     from lightvision.study.one_run import distill_run, train_run
     from lightvision.study.plan import ModelPlan, Plan, check_plan, expand
+    if linear_probe: _check_probe(teacher=teacher, lr=lr, batch_size=batch_size)
     given = dict(epochs=epochs, lr=lr, batch_size=batch_size)
     chosen = {name: value for name, value in given.items() if value is not None}
     models = [ModelPlan(arch, weights, train=chosen)]
-    plan = Plan("train", [dataset], models, seeds=[seed], size=size, split=split, skip_bad=bool(skip_bad))
+    plan = Plan("train", [dataset], models, ["linear_probe" if linear_probe else "fp32"], [seed], size=size,
+                split=split, skip_bad=bool(skip_bad))
     run, = expand(check_plan(plan))
     folder, measures = distill_run(run, teacher, out) if teacher else train_run(run, out)
     checkpoint = folder/"model.safetensors"

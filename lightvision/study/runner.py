@@ -182,8 +182,8 @@ def gpu_of(worker,  # name of a Dask worker; those of a cluster on one machine a
     return {"CUDA_VISIBLE_DEVICES": str(worker % gpus)} if gpus > 1 and isinstance(worker, int) else {}
 
 # %% ../../nbs/11b_runner.ipynb #10ba2560
-EXPERIMENTS = {"fp32": "run", "finetune": "run", "scratch_small": "run", "kd": "distillation",
-               "distill": "distillation", "ptq": "quantization", "qat": "quantization",
+EXPERIMENTS = {"fp32": "run", "linear_probe": "run", "finetune": "run", "scratch_small": "run",
+               "kd": "distillation", "distill": "distillation", "ptq": "quantization", "qat": "quantization",
                "prune": "pruning", "sparse": "pruning", "budget": "budget"}
 
 def experiment_of(recipe: str,  # a recipe's short name
