@@ -310,6 +310,7 @@ def estimate_batch_norm(model: Classifier, # with quantizers, in evaluation mode
 @dataclass(frozen=True)
 class QatSettings(RecoverySettings):
     "How to train with quantized weights: those of recovery and of `PtqSettings`"
+    lr: float = 1e-3 # peak learning rate: that of a fresh network, see "at which rate" below
     bits: int = 8 # of the weights: 8, 4 or 2
     activation_bits: int = 8 # of what layers pass on: 8 or 4
     first_last_bits: int = 8 # of the most sensitive layers, which hold few bytes
