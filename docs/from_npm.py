@@ -22,6 +22,6 @@ def mathjax(folder):
 
 
 def demo(out):
-    "Make the browser page with all of zoo/ and synthetic examples."
+    "Make the browser page with all of zoo/ and compare/, and synthetic examples."
     page = browser_build()
-    page.build(page.zoo(), out, get_task("landcover-mini"))
+    page.build(page.zoo() + page.compared(), out, get_task("landcover-mini"))

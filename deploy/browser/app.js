@@ -21,28 +21,42 @@ function describe(bundle) {
     ["task", synthetic ? `${task} (synthetic images)` : task],
     ["file", kilobytes(bundle.bytes)],
     ["sent now", sent === null ? "unknown" : sent ? kilobytes(sent) : "0 (it was here already)"],
-    ["test accuracy", `${percent(test.accuracy)} [${(100 * test.low).toFixed(1)}, ${(100 * test.high).toFixed(1)}]`],
-    ["time", `${bundle.ms.toFixed(2)} ms an image`],
+    ["test accuracy", percent(test.accuracy)],
+    ["95 % interval", `${(100 * test.low).toFixed(1)} to ${percent(test.high)}`],
+    ["time an image", `${bundle.ms.toFixed(2)} ms`],
   ];
 }
 
 const bundles = [], images = [];
 
+/** Open the network of a box, and say under it what there is to say. */
+async function open(box, { folder, title }) {
+  const under = box.closest(".bundle").querySelector(".about");
+  box.disabled = true;
+  under.replaceChildren(make("p", { className: "hint", textContent: "being loaded …" }));
+  try {
+    const bundle = await Bundle.load(`bundles/${folder}`);
+    bundle.ms = await bundle.latency();
+    under.replaceChildren(make("dl", {}, ...describe(bundle).flatMap(([term, value]) => [make("dt", { textContent: term }), make("dd", { textContent: value })])));
+    bundles.push(Object.assign(bundle, { title, box }));
+    bundles.sort((a, b) => a.bytes - b.bytes);
+    box.onchange = showAll;
+    box.disabled = false;
+  } catch (error) {
+    box.checked = false;
+    under.replaceChildren(make("p", { className: "error", textContent: error.message }));
+  }
+}
+
+/** A box for each network. Small ones are opened at once, the others when somebody wants them. */
 async function loadBundles() {
   const { bundles: entries, examples } = await (await fetch("contents.json")).json();
-  for (const { folder, title } of entries) {
-    const box = make("input", { type: "checkbox", id: `use-${folder}`, checked: true, disabled: true });
-    const facts = make("dl"), card = make("div", { className: "bundle" }, make("label", { htmlFor: box.id }, box, ` ${title}`), facts);
-    $("bundles").append(card);
-    try {
-      const bundle = await Bundle.load(`bundles/${folder}`);
-      bundle.ms = await bundle.latency();
-      for (const [term, value] of describe(bundle)) facts.append(make("dt", { textContent: term }), make("dd", { textContent: value }));
-      Object.assign(bundle, { title, box });
-      bundles.push(bundle);
-      box.disabled = false;
-      box.onchange = showAll;
-    } catch (error) { card.append(make("p", { className: "error", textContent: error.message })); }
+  for (const entry of entries) {
+    const box = make("input", { type: "checkbox", id: `use-${entry.folder}`, checked: !entry.later });
+    const under = make("div", { className: "about" }, make("p", { className: "hint", textContent: entry.later ? "loaded when you tick it" : "" }));
+    $("bundles").append(make("div", { className: "bundle" }, make("label", { htmlFor: box.id }, box, ` ${entry.title}`), under));
+    if (!entry.later) { await open(box, entry); continue; }
+    box.onchange = async () => { await open(box, entry); box.disabled = false; await showAll(); };
   }
   say(bundles.length ? "Ready: choose an image." : "No network could be loaded.");
   $("examples-title").textContent = examples.title;

@@ -2,7 +2,7 @@
 
     python deploy/browser/build.py [--bundle FOLDER ...] [--out build/browser] [--examples TASK]
 
-Without --bundle it takes all of zoo/. Needs npm, once, to fetch the runtime of the pinned version.
+Without --bundle it takes all of zoo/, and of compare/ beside this file. Needs npm, once, to fetch the runtime of the pinned version.
 """
 import argparse
 import hashlib
@@ -24,6 +24,7 @@ from lightvision.deploy.bundle import check_bundle
 HERE = Path(__file__).resolve().parent
 PAGE = ("index.html", "style.css", "app.js", "bundle.js", "image.js", "icon.svg", "manifest.webmanifest")
 NEEDED = ("model.onnx", "card.json", "labels.txt", "preprocessing.json", "SHA256SUMS")
+LARGE = 2_000_000  # bytes; a larger network is sent when somebody ticks it, not before
 PACKAGES = {  # npm package -> version, and the SHA-256 of each file that is taken from it
     "onnxruntime-web": ("1.30.0", {
         "dist/ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
@@ -62,6 +63,11 @@ def zoo():
     return sorted(p for p in (HERE.parents[1]/"zoo").iterdir() if p.is_dir())
 
 
+def compared():
+    "The same network before its compression, to see side by side what that costs."
+    return sorted(p for p in (HERE/"compare").iterdir() if p.is_dir())
+
+
 def title_of(card):
     "What a Bundle is called on the page"
     artifact = card["artifacts"][0]
@@ -93,26 +99,29 @@ def build(bundles, out, task):
         for name, (version, files) in PACKAGES.items():
             for file, content in fetch(name, version, files).items(): (part/"runtime"/file).write_bytes(content)
         for name in PAGE: shutil.copyfile(HERE/name, part/name)
-        contents = []
-        for bundle in sorted(bundles, key=lambda b: (b/"model.onnx").stat().st_size):
+        contents, size = [], {b: (b/"model.onnx").stat().st_size for b in bundles}
+        for bundle in sorted(bundles, key=size.get):
             copy_bundle(bundle, part/"bundles"/bundle.name)
-            contents.append(dict(folder=bundle.name, title=title_of(cards[bundle])))
+            later = size[bundle] > LARGE and len(bundles) > 1
+            contents.append(dict(folder=bundle.name, title=title_of(cards[bundle]), later=later))
+        later = {f"bundles/{c['folder']}/model.onnx" for c in contents if c["later"]}
         shown = examples(task, part/"examples")
         (part/"contents.json").write_text(json.dumps(dict(bundles=contents, examples=shown), indent=1, ensure_ascii=False))
         files = sorted(p.relative_to(part).as_posix() for p in part.rglob("*") if p.is_file())
         version = hash_of(*(file_hash(part/f) for f in files))
-        worker = (HERE/"sw.js").read_text().replace("__VERSION__", f"lightvision-{version}").replace('["__FILES__"]', json.dumps(["./", *files], ensure_ascii=False))
+        kept = json.dumps(["./", *(f for f in files if f not in later)], ensure_ascii=False)
+        worker = (HERE/"sw.js").read_text().replace("__VERSION__", f"lightvision-{version}").replace('["__FILES__"]', kept)
         (part/"sw.js").write_text(worker)
     return out
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", type=Path, action="append", help="a Bundle of `lightvision ship`; repeat for several (default: all of zoo/)")
+    parser.add_argument("--bundle", type=Path, action="append", help="a Bundle of `lightvision ship`; repeat for several (default: all of zoo/ and compare/)")
     parser.add_argument("--out", type=Path, default=Path("build/browser"))
     parser.add_argument("--examples", help="the task whose test images are offered (default: eurosat if it is here, else landcover-mini)")
     args = parser.parse_args()
-    bundles = args.bundle or zoo()
+    bundles = args.bundle or zoo() + compared()
     try:
         if args.out.exists() and not (args.out/"contents.json").exists(): raise LightVisionError(f"{args.out} holds something else: choose another --out")
         name = args.examples or ("eurosat" if list_tasks().here["eurosat"] else "landcover-mini")

@@ -13,16 +13,21 @@ async function fetched(url) {
   return answer.arrayBuffer();
 }
 
-/** What came over the network for a file: 0 where it lay in the cache already. */
-function bytesSent(url) {
+const isKept = async url => Boolean(globalThis.caches && await caches.match(url));  // by the service worker
+
+/** What came over the network for a file: 0 where it lay in the cache already. What a service worker passes on counts as nothing transferred. */
+function bytesSent(url, wasKept) {
   const entry = performance.getEntriesByName(url).at(-1);
-  return entry ? entry.transferSize && entry.encodedBodySize : null;
+  if (!entry) return null;
+  const passedOn = Boolean(navigator.serviceWorker?.controller) && !wasKept;
+  return entry.transferSize || passedOn ? entry.encodedBodySize : 0;
 }
 
 export class Bundle {
   /** Fetch a Bundle and open its network. A file that is not the one that was verified is refused. */
   static async load(folder) {
     const bundle = new Bundle(), base = new URL(`${folder}/`, import.meta.url).href;
+    const wasKept = await isKept(base + "model.onnx");
     const sums = new Map(new TextDecoder().decode(await fetched(base + "SHA256SUMS")).trim().split("\n").map(l => l.split("  ").reverse()));
     const [card, preprocessing, labels, model] = await Promise.all(["card.json", "preprocessing.json", "labels.txt", "model.onnx"].map(async name => {
       const bytes = await fetched(base + name);
@@ -31,7 +36,7 @@ export class Bundle {
     }));
     const text = buffer => new TextDecoder().decode(buffer);
     Object.assign(bundle, { card: JSON.parse(text(card)), size: JSON.parse(text(preprocessing)).size, labels: text(labels).trim().split("\n") });
-    Object.assign(bundle, { folder, bytes: model.byteLength, sent: bytesSent(base + "model.onnx") });
+    Object.assign(bundle, { folder, bytes: model.byteLength, sent: bytesSent(base + "model.onnx", wasKept) });
     bundle.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
     return bundle;
   }

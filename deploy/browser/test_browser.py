@@ -13,13 +13,13 @@ import pytest
 from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from build import PACKAGES, build, fetch, zoo
+from build import PACKAGES, build, compared, fetch, zoo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 if not CHROMIUM: pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
-ZOO = zoo()
+ZOO, BESIDE = zoo(), compared()
 AXE = "4.14.1", {"axe.min.js": "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"}
 
 
@@ -29,7 +29,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(task, tmp_path_factory): return build(ZOO, tmp_path_factory.mktemp("site")/"page", task)
+def site(task, tmp_path_factory): return build(ZOO + BESIDE, tmp_path_factory.mktemp("site")/"page", task)
 
 
 @contextmanager
@@ -72,6 +72,11 @@ def page(browser, address):
 
 def ready(page): page.locator("#status", has_text="Ready").wait_for(timeout=60_000)
 
+def tick_all(page):
+    "Tick the networks that are not loaded by themselves, and wait until they are."
+    for box in page.locator("#bundles input").all(): box.check()
+    page.wait_for_function("() => [...document.querySelectorAll('.bundle')].every(b => b.querySelector('dl'))", timeout=60_000)
+
 def choose(page, paths):
     "Choose files as a user does, and wait for what the page says then."
     page.locator("#files").set_input_files([str(p) for p in paths])
@@ -113,10 +118,11 @@ def files(test_images, tmp_path_factory):
 
 
 def test_the_same_classes_as_python(page, files, record):
+    tick_all(page)
     said = choose(page, files)
     assert said == f"{len(files)} images classified."
     ours = answers(page)
-    expected = {k: v for bundle in ZOO for k, v in python_answers(bundle, files).items()}
+    expected = {k: v for bundle in ZOO + BESIDE for k, v in python_answers(bundle, files).items()}
     assert ours.keys() == expected.keys() and len(ours) >= 100
     different = {k: (ours[k], expected[k]) for k in ours if ours[k][0] != expected[k][0]}
     # a browser may round a JPEG and a half-transparent pixel otherwise than Pillow: such an image may change where two classes are near
@@ -157,6 +163,27 @@ def test_it_works_without_a_network_after_the_first_visit(page, files):
     assert "0 (it was here already)" in page.locator("#bundles").inner_text()
 
 
+def test_a_large_network_is_sent_when_it_is_wanted_and_kept(page, files):
+    "Ticked after an image was chosen: it classifies that one too, and is there without a network afterwards."
+    sent = lambda: {Path(u).parent.name for u in page.evaluate("performance.getEntriesByType('resource').map(e => e.name)") if u.endswith("model.onnx")}
+    choose(page, files[:1])
+    assert sent() == {b.name for b in ZOO} == {bundle for _, bundle in answers(page)}
+    page.evaluate("navigator.serviceWorker.ready")
+    page.wait_for_function("caches.keys().then(k => k.length)")
+    page.wait_for_function("navigator.serviceWorker.controller")
+    tick_all(page)
+    page.locator(".answer").nth(len(ZOO + BESIDE) - 1).wait_for()
+    assert {bundle for _, bundle in answers(page)} == {b.name for b in ZOO + BESIDE}
+    assert "it was here already" not in page.locator("#bundles").inner_text()
+    page.context.set_offline(True)
+    page.reload()
+    ready(page)
+    tick_all(page)
+    page.locator("#bundles input").last.uncheck()
+    choose(page, files[:1])
+    assert len(answers(page)) == len(ZOO + BESIDE) - 1
+
+
 def test_mistakes_are_named(page, browser, site, tmp_path, files):
     (tmp_path/"notes.txt").write_text("no image")
     said = choose(page, [files[0], tmp_path/"notes.txt"])
@@ -188,6 +215,7 @@ def test_anyone_can_use_it(page, files, width, height, scheme):
     "axe-core finds nothing serious, nothing is wider than the screen; screenshots to look at, in build/."
     page.set_viewport_size(dict(width=width, height=height))
     page.emulate_media(color_scheme=scheme)
+    tick_all(page)
     choose(page, files[:5])
     (axe,) = fetch("axe-core", *AXE).values()
     page.evaluate(axe.decode())
