@@ -100,16 +100,16 @@ def build(bundles, out, task):
             for file, content in fetch(name, version, files).items(): (part/"runtime"/file).write_bytes(content)
         for name in PAGE: shutil.copyfile(HERE/name, part/name)
         contents, size = [], {b: (b/"model.onnx").stat().st_size for b in bundles}
+        later = {b for b in bundles if size[b] > LARGE and len(bundles) > 1}
         for bundle in sorted(bundles, key=size.get):
             copy_bundle(bundle, part/"bundles"/bundle.name)
-            later = size[bundle] > LARGE and len(bundles) > 1
-            contents.append(dict(folder=bundle.name, title=title_of(cards[bundle]), later=later))
-        later = {f"bundles/{c['folder']}/model.onnx" for c in contents if c["later"]}
+            contents.append(dict(folder=bundle.name, title=title_of(cards[bundle]), later=bundle in later))
         shown = examples(task, part/"examples")
         (part/"contents.json").write_text(json.dumps(dict(bundles=contents, examples=shown), indent=1, ensure_ascii=False))
         files = sorted(p.relative_to(part).as_posix() for p in part.rglob("*") if p.is_file())
         version = hash_of(*(file_hash(part/f) for f in files))
-        kept = json.dumps(["./", *(f for f in files if f not in later)], ensure_ascii=False)
+        not_yet = {f"bundles/{b.name}/model.onnx" for b in later}
+        kept = json.dumps(["./", *(f for f in files if f not in not_yet)], ensure_ascii=False)
         worker = (HERE/"sw.js").read_text().replace("__VERSION__", f"lightvision-{version}").replace('["__FILES__"]', kept)
         (part/"sw.js").write_text(worker)
     return out
