@@ -87,7 +87,7 @@ def _run(model, task, recipe, context):
 def train(model: Classifier, # of `create_model`; it is copied, not changed
           task: Task, # train and val are read
           teacher: Classifier = None, # a trained network to distill from; None: labels only
-          epochs: int = 10, # passes over the training images
+          epochs: int = None, # passes over the training images; None: 10
           linear_probe: bool = False, # train the last layer alone: one pass over the images, no epochs
           seed: int = 0, # of order and augmentation
           folder: str = None, # where an interrupted training goes on; None: nothing is kept
@@ -96,10 +96,11 @@ def train(model: Classifier, # of `create_model`; it is copied, not changed
           **settings, # further fields of the settings, such as lr: `TrainSettings` or its like
          ) -> Classifier: # trained, in evaluation mode
     "Train a network, with or without a teacher, or its last layer alone"
-    if linear_probe and teacher is not None:
-        raise LightVisionError("a linear probe learns from labels: leave teacher or linear_probe out")
+    if linear_probe and not (teacher is epochs is None):
+        raise LightVisionError("a linear probe has no teacher and no epochs: it learns from labels, and "
+                               "finds the one best answer; leave them or linear_probe out")
     step = "linear_probe" if linear_probe else "fp32" if teacher is None else "distill"
-    if not linear_probe: settings["epochs"] = epochs
+    if not linear_probe: settings["epochs"] = 10 if epochs is None else epochs
     recipe = Recipe.parse(step, {step: settings})
     context = Context(seed=seed, device=device, teacher=teacher, folder=folder, progress=progress)
     return _run(model, task, recipe, context)

@@ -74,7 +74,7 @@ def _check_probe(**given):
 
 def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or the path of a folder of images
           arch: str,  # a timm name, or one of ours such as mobilenetv2_100
-          epochs: int = 6,  # passes over the training images
+          epochs: int = None,  # passes over the training images; default: 6
           lr: float = None,  # peak learning rate; default: TrainSettings
           batch_size: int = None,  # images a step; default: TrainSettings
           weights: str = "auto",  # auto, imagenet, scratch, or a .safetensors file
@@ -91,7 +91,8 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or the p
     "Train one network, from labels or from a teacher, or its last layer alone."
     from lightvision.study.one_run import distill_run, train_run
     from lightvision.study.plan import ModelPlan, Plan, check_plan, expand
-    if linear_probe: _check_probe(teacher=teacher, lr=lr, batch_size=batch_size)
+    if linear_probe: _check_probe(teacher=teacher, epochs=epochs, lr=lr, batch_size=batch_size)
+    elif epochs is None: epochs = 6
     given = dict(epochs=epochs, lr=lr, batch_size=batch_size)
     chosen = {name: value for name, value in given.items() if value is not None}
     models = [ModelPlan(arch, weights, train=chosen)]

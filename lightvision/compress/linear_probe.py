@@ -111,8 +111,8 @@ def best_linear(train: tuple, # features and labels to learn from
         row = dict(strength=strength, train_loss=float(F.cross_entropy(logits, y)),
                    train_accuracy=_share_right(logits, y), val_loss=float(F.cross_entropy(said, y_val)),
                    val_accuracy=_share_right(said, y_val))
-        found.append((row["val_accuracy"], -row["val_loss"], i, plain, row))
-    *_, plain, row = max(found, key=lambda f: f[:3])
+        found.append((plain, row))
+    plain, row = min(found, key=lambda f: f[1]["val_loss"])
     return *plain, row
 
 # %% ../../nbs/02c_linear_probe.ipynb #92eb6710
