@@ -388,7 +388,7 @@ def export(checkpoint: Param("a model.safetensors, or a Bundle's quantized .onnx
     print(parity_table(artifacts, Path(to)/"parity.csv").to_string(index=False))
 
 # %% ../nbs/12_cli.ipynb #81c5c503
-def support(archs: Param("names of timm; none: the 45 of our table", str, nargs="*", opt=False) = None,
+def support(archs: Param("names of timm; none: those of our table", str, nargs="*", opt=False) = None,
             size: int = 64,  # side of the images in pixels
             workers: int = 1,  # networks at a time
             limit: int = 900,  # seconds for one network

@@ -31,6 +31,7 @@ from ..measure.complexity import count_params
 # %% ../../nbs/11j_support.ipynb #16d404f7
 FAMILIES = { # family -> networks, as timm spells them
     "MobileNet": "mobilenetv1_100 mobilenetv2_050 mobilenetv3_small_050 mobilenetv4_conv_small_050",
+    "made for microcontrollers": "resnet8_100 dscnn_100",
     "EfficientNet": "efficientnet_b0 tf_efficientnet_lite0 tf_efficientnetv2_b0",
     "found by search": "mnasnet_small hardcorenas_a tinynet_e lcnet_050",
     "ResNet": "resnet18 resnet26d resnext26ts regnetx_002 regnety_002 nf_regnet_b0",
