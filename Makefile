@@ -49,7 +49,7 @@ check: $(READY) ## are lightvision/, README.md and the notebooks what their sour
 	$(BIN)/python tools/check_generated.py
 	$(BIN)/python tools/check_cells.py
 
-support: $(READY) ## try 45 networks through every step (an hour), for the table in nbs/supported.ipynb
+support: $(READY) ## try the networks of our table through every step (an hour), for the table in nbs/supported.ipynb
 	$(BIN)/lightvision support --out runs/support --workers 2
 	cp runs/support/support.csv nbs/results/support.csv
 	$(BIN)/python tools/readme.py

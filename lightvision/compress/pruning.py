@@ -583,7 +583,7 @@ def out_of_reach(model: Classifier, # pruned
             f"{usual:.0%}: {layers - len(width_table(model))} of its {layers} layers keep all their outputs")
 
 # %% ../../nbs/05_pruning.ipynb #5dd5c499
-@step("prune", PruneSettings, number="percent", allowed=(30, 50, 70))
+@step("prune", PruneSettings, number="percent", usual=(30, 50, 70))
 def prune(model, # it is changed; the trained one is returned
           task, # its train and validation splits are read
           settings, # of this step

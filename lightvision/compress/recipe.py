@@ -25,7 +25,8 @@ class StepKind:
     run: object # (model, task, settings, context) -> model
     settings: type # a frozen dataclass with `from_dict`
     number: str = None # the setting that a number after the name fills; None: the name takes no number
-    allowed: tuple = () # the numbers that make sense; empty: any
+    allowed: tuple = () # the only numbers that make sense; empty: all that the settings take
+    usual: tuple = () # numbers to show as examples, where all are allowed
     begins: bool = False # whether it trains from initial weights; every other step needs a trained network
 
 # %% ../../nbs/02a_recipe.ipynb #7851a104
@@ -34,13 +35,15 @@ STEPS = {} # filled by `step`
 def step(name: str, # lower case letters, digits and underscores
          settings: type = TrainSettings, # the class of its settings
          number: str = None, # the setting that a number after the name fills
-         allowed: tuple = (), # the numbers that make sense; empty: any
+         allowed: tuple = (), # the only numbers that make sense; empty: all that the settings take
+         usual: tuple = (), # numbers to show as examples, where all are allowed
          begins: bool = False, # whether it trains from initial weights, so that it can only come first
         ):
     "Register the decorated function as a step"
     def register(run):
         if not (name in STEPS and stays(STEPS[name].run, run)):
-            STEPS[name] = StepKind(name, run, settings, number, tuple(allowed), begins)
+            STEPS[name] = StepKind(name, run, settings, number, tuple(allowed), tuple(usual),
+                                   begins)
         return run
     return register
 
@@ -51,9 +54,9 @@ def step_kinds() -> dict: # name -> StepKind
     return STEPS
 
 def _names(kind):
-    "How a step is written, with each number that it takes"
+    "How a step is written, with each number that it takes, or with some"
     if not kind.number: return [kind.name]
-    return [f"{kind.name}{number}" for number in kind.allowed or ("N",)]
+    return [f"{kind.name}{number}" for number in kind.allowed or kind.usual or ("N",)]
 
 # %% ../../nbs/02a_recipe.ipynb #ca773206
 def list_steps() -> list:

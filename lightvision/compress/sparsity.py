@@ -214,7 +214,7 @@ def sparsifying(model: nn.Module, # a classifier; has a `sparsifier` inside the 
         del model.sparsifier, model.sparsifier_layers
 
 # %% ../../nbs/05a_sparsity.ipynb #e5841b5b
-@step("sparse", SparseSettings, number="percent", allowed=(50, 80, 90))
+@step("sparse", SparseSettings, number="percent", usual=(50, 80, 90))
 def sparse(model, # it is changed; the trained one is returned
            task, # its train and validation splits are read
            settings, # of this step
