@@ -41,11 +41,10 @@ async function open(box, { folder, title }) {
     bundles.push(Object.assign(bundle, { title, box }));
     bundles.sort((a, b) => a.bytes - b.bytes);
     box.onchange = showAll;
-    box.disabled = false;
   } catch (error) {
     box.checked = false;
     under.replaceChildren(make("p", { className: "error", textContent: error.message }));
-  }
+  } finally { box.disabled = false; }
 }
 
 /** A box for each network. Small ones are opened at once, the others when somebody wants them. */
@@ -55,8 +54,8 @@ async function loadBundles() {
     const box = make("input", { type: "checkbox", id: `use-${entry.folder}`, checked: !entry.later });
     const under = make("div", { className: "about" }, make("p", { className: "hint", textContent: entry.later ? "loaded when you tick it" : "" }));
     $("bundles").append(make("div", { className: "bundle" }, make("label", { htmlFor: box.id }, box, ` ${entry.title}`), under));
-    if (!entry.later) { await open(box, entry); continue; }
-    box.onchange = async () => { await open(box, entry); box.disabled = false; await showAll(); };
+    box.onchange = async () => { await open(box, entry); await showAll(); };  // the first time, and again where it failed
+    if (!entry.later) await open(box, entry);
   }
   say(bundles.length ? "Ready: choose an image." : "No network could be loaded.");
   $("examples-title").textContent = examples.title;

@@ -8,12 +8,17 @@ ort.env.wasm.numThreads = 1;  // more need headers that a plain file server does
 const hex = buffer => Array.from(new Uint8Array(buffer), b => b.toString(16).padStart(2, "0")).join("");
 
 async function fetched(url) {
-  const answer = await fetch(url);
+  const answer = await fetch(url, { cache: "no-cache" });  // ask whether the browser's copy is still the server's
   if (!answer.ok) throw new Error(`${url} cannot be loaded: ${answer.status} ${answer.statusText}`);
   return answer.arrayBuffer();
 }
 
 const isKept = async url => Boolean(globalThis.caches && await caches.match(url));  // by the service worker
+
+/** The service worker would hand out a damaged file for ever. */
+async function forget(url) {
+  for (const name of globalThis.caches ? await caches.keys() : []) await (await caches.open(name)).delete(url);
+}
 
 /** What came over the network for a file: 0 where it lay in the cache already. What a service worker passes on counts as nothing transferred. */
 function bytesSent(url, wasKept) {
@@ -31,8 +36,9 @@ export class Bundle {
     const sums = new Map(new TextDecoder().decode(await fetched(base + "SHA256SUMS")).trim().split("\n").map(l => l.split("  ").reverse()));
     const [card, preprocessing, labels, model] = await Promise.all(["card.json", "preprocessing.json", "labels.txt", "model.onnx"].map(async name => {
       const bytes = await fetched(base + name);
-      if (hex(await crypto.subtle.digest("SHA-256", bytes)) !== sums.get(name)) throw new Error(`${folder}/${name} is not the file that was verified: load the page anew`);
-      return bytes;
+      if (hex(await crypto.subtle.digest("SHA-256", bytes)) === sums.get(name)) return bytes;
+      await Promise.all([name, "SHA256SUMS"].map(n => forget(base + n)));
+      throw new Error(`${folder}/${name} is not the file that was verified: tick the box to load it again`);
     }));
     const text = buffer => new TextDecoder().decode(buffer);
     Object.assign(bundle, { card: JSON.parse(text(card)), size: JSON.parse(text(preprocessing)).size, labels: text(labels).trim().split("\n") });
