@@ -31,7 +31,7 @@ REPOSITORY = "https://github.com/lightvision/lightvision/blob/main/"
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)")
 PARTS = {  # caption in the sidebar -> pages; of notebooks all that begin so
     "Start": ["quickstart", "walkthrough", "nbs/tutorials/*"],
-    "Foundations and data": ["nbs/00*"], "Networks and training": ["nbs/01*", "nbs/02_*", "nbs/02a*", "nbs/02c*"],
+    "Foundations and data": ["nbs/00*"], "Networks and training": ["nbs/01*", "nbs/02_*", "nbs/02a*", "nbs/02c*", "nbs/02d*"],
     "Compression": ["nbs/02b*", "nbs/03*", "nbs/04*", "nbs/05*", "nbs/06*"], "Statistics": ["nbs/07*"],
     "Devices": ["nbs/08*", "devices/desktop", "devices/raspberry_pi", "devices/microcontroller",
                 "devices/android", "devices/browser"], "Measurement": ["nbs/09*"], "Explanations": ["nbs/10*"],

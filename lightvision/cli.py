@@ -64,14 +64,24 @@ def _without_test(measures, final):
     "The measurements for programs; those on the test split only when it may be looked at"
     return {k: v for k, v in measures.items() if final or k not in _OF_TEST}
 
-# %% ../nbs/12_cli.ipynb #056ad1b1
-def _check_probe(**given):
-    "What a linear probe has no use for is not taken silently"
-    for name, value in given.items():
-        if value is None: continue
-        raise LightVisionError(f"--linear-probe takes no --{name.replace('_', '-')}: the last layer alone is "
-                               "a logistic regression, which has one best answer; leave one of the two out")
+# %% ../nbs/12_cli.ipynb #033ddfb1
+_BEGINNINGS = { # how a training can begin -> why it takes no epochs and no teacher
+    "linear_probe": "the last layer alone is a logistic regression, which has one best answer",
+    "zero_shot": "the names of the classes give the last layer"}
 
+def _beginning(asked, **given):
+    "The first step of a training; what it has no use for is not taken silently"
+    chosen = [name for name in _BEGINNINGS if asked[name]]
+    if not chosen: return "fp32"
+    option = "--" + chosen[0].replace("_", "-")
+    wrong = [f"--{n.replace('_', '-')}" for n in chosen[1:]]
+    wrong += [f"--{n.replace('_', '-')}" for n, value in given.items() if value is not None]
+    if wrong:
+        raise LightVisionError(f"{option} takes no {wrong[0]}: {_BEGINNINGS[chosen[0]]}; "
+                               "leave one of the two out")
+    return chosen[0]
+
+# %% ../nbs/12_cli.ipynb #056ad1b1
 def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or the path of a folder of images
           arch: str,  # a timm name, or one of ours such as mobilenetv2_100
           epochs: int = None,  # passes over the training images; default: 6
@@ -80,6 +90,7 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or the p
           weights: str = "auto",  # auto, imagenet, scratch, or a .safetensors file
           teacher: str = None,  # a model.safetensors to distill from
           linear_probe: store_true = False,  # train the last layer alone: one pass over the images, no epochs
+          zero_shot: store_true = False,  # CLIP only: write the last layer from the names of the classes
           seed: int = 0,  # of initialisation, order and augmentation
           size: int = None,  # side of the images in pixels; default: the task's own
           split: str = "lightvision",  # lightvision, or author
@@ -89,20 +100,24 @@ def train(dataset: str,  # eurosat, ucmerced, trashnet, landcover-mini, or the p
           json: store_true = False,  # print one line of JSON instead
           ):
     "Train one network, from labels or from a teacher, or its last layer alone."
+    from lightvision.compress.zero_shot import whole_clip
     from lightvision.study.one_run import distill_run, train_run
     from lightvision.study.plan import ModelPlan, Plan, check_plan, expand
-    if linear_probe: _check_probe(teacher=teacher, epochs=epochs, lr=lr, batch_size=batch_size)
-    elif epochs is None: epochs = 6
+    beginning = _beginning(dict(linear_probe=linear_probe, zero_shot=zero_shot), teacher=teacher,
+                           epochs=epochs, lr=lr, batch_size=batch_size)
+    if beginning == "fp32" and epochs is None: epochs = 6
     given = dict(epochs=epochs, lr=lr, batch_size=batch_size)
     chosen = {name: value for name, value in given.items() if value is not None}
     models = [ModelPlan(arch, weights, train=chosen)]
-    plan = Plan("train", [dataset], models, ["linear_probe" if linear_probe else "fp32"], [seed], size=size,
-                split=split, skip_bad=bool(skip_bad))
+    text = weights if zero_shot and weights not in ("auto", "imagenet", "scratch") else "auto"
+    if zero_shot: whole_clip(arch, text) # the file with both towers; asked for before a folder is made
+    plan = Plan("train", [dataset], models, [beginning], [seed], size=size, split=split,
+                skip_bad=bool(skip_bad), settings={"zero_shot": dict(text=text)} if zero_shot else {})
     run, = expand(check_plan(plan))
     folder, measures = distill_run(run, teacher, out) if teacher else train_run(run, out)
     checkpoint = folder/"model.safetensors"
-    text = f"{accuracies(measures, final)}, weights from {measures['weights_source']}\n{checkpoint}"
-    show(text, dict(_without_test(measures, final), checkpoint=checkpoint), json)
+    said = f"{accuracies(measures, final)}, weights from {measures['weights_source']}\n{checkpoint}"
+    show(said, dict(_without_test(measures, final), checkpoint=checkpoint), json)
     return checkpoint
 
 # %% ../nbs/12_cli.ipynb #c60dcd23

@@ -70,7 +70,8 @@ _ROWS = [ # name, then the columns
     ("vit_tiny", "vit_tiny_patch16_224", "transformer", "student", "hub", "patch 8"),
     ("dinov2_vit_small", "vit_small_patch14_dinov2", "transformer", "teacher or student", "package or hub",
      "patch 14 at multiples of 14 pixels; heavy"),
-    ("clip_vit_b32", "vit_base_patch32_clip_224.openai", "transformer", "teacher", "hub", "patch 8; heavy"),
+    ("clip_vit_b32", "vit_base_patch32_clip_quickgelu_224.openai", "transformer", "teacher", "file or hub",
+     "patch 8 or 224 pixels; heavy"),
 ]
 # alias -> what the study knows about it
 ARCHITECTURES = {name: dict(zip(_COLUMNS, row)) for name, *row in _ROWS}

@@ -29,11 +29,12 @@ def default_stem(name: str, # timm's name
 def default_patch(name: str, # timm's name, such as "vit_tiny_patch16_224"
                   size: tuple, # (height, width) in pixels
                  ) -> int: # pixels; None for networks without patches
-    "A transformer's patch size for an image size: its own, or less where that leaves under 8 patches a side"
+    "A transformer's patch size for an image size: its own, or less where that leaves too few patches a side"
     if "_patch" not in name: return None
     own = int(name.split("_patch")[1].split("_")[0])
     sides = [p for p in range(4, own + 1) if size[0] % p == 0 == size[1] % p]
-    enough = [p for p in sides if min(size) >= 8*p]
+    least = min(8, timm.get_pretrained_cfg(name).input_size[-1]//own) # as many as it was made for, up to 8
+    enough = [p for p in sides if min(size) >= least*p]
     return enough[-1] if enough else min(sides, default=own)
 
 # %% ../../nbs/01b_classifier.ipynb #f2d03dc9
