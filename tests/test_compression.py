@@ -117,7 +117,7 @@ def test_compress_in_the_order_given(lightvision, tiny, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (["--methods", "distilation"], ["distilation", "distillation"]),
     (["--methods", "qat", "--bits", "3"], ["qat3", "qat2"]),
-    (["--methods", "prune55"], ["prune55", "prune50"]),
+    (["--methods", "prune95"], ["percent is 95", "max_ratio"]),
     (["--methods", "kd", "--dataset", "eurosta"], ["eurosta", "eurosat"]),
     (["--methods", "kd", "--arch", "resnet18"], ["test_resnet", "resnet18"]),
     (["--methods", "qat", "--epochs", "0"], ["epochs", "at least 1"]),

@@ -172,7 +172,8 @@ def test_what_sparsity_lends_it_takes_back(task, trained):
     (lambda: PruneSettings(rounds=5), "each round needs an epoch"),
     (lambda: SparseSettings(percent=80, pattern="2:4"), "two of four are 50"),
     (lambda: SparseSettings(patience=1), "patience is 1: it must be 0"),
-    (lambda: Recipe.parse("prune55"), "did you mean"),
+    (lambda: Recipe.parse("prun50"), "did you mean prune50"),
+    (lambda: Recipe.parse("prune100"), "percent is 100: it must be above 0 and below 100"),
     (lambda: Recipe.parse("prune50", {"prune50": {"critrion": "random"}}), "did you mean criterion?"),
 ])
 def test_wrong_settings_are_named_in_one_line(make, text):
