@@ -14,9 +14,8 @@ import huggingface_hub, timm, torch
 from torch.nn import functional as F
 
 from ..core import LightVisionError, Settings
-from ..data.datasets import data_folders
 from ..models.architectures import timm_name
-from ..models.weights import hub_reachable, read_safetensors
+from ..models.weights import hub_reachable, placed_weights, read_safetensors
 from ..training import Context, resolve_device
 from .linear_probe import features, head_of, score
 from .recipe import step
@@ -45,9 +44,8 @@ def whole_clip(arch: str, # an alias or a timm name of a CLIP
     base, put = timm.get_pretrained_cfg(name), f"weights/{name}.imagenet.safetensors"
     if "_clip_" not in name:
         raise LightVisionError(f"{arch} has no text encoder: use clip_vit_b32, or linear_probe instead")
-    places = [Path(path)] if path != "auto" else [folder/put for folder in data_folders()]
-    for place in places:
-        if place.is_file(): return place
+    found = placed_weights(name) if path == "auto" else Path(path)
+    if found and found.is_file(): return found
     if path != "auto": raise LightVisionError(f"no file {path}: check the path, or leave text out")
     cached = huggingface_hub.try_to_load_from_cache(base.hf_hub_id, WHOLE)
     if isinstance(cached, str): return Path(cached)
@@ -108,8 +106,8 @@ def zero_shot(model, # a CLIP with its weights; its last layer is changed in pla
     start, device = time.perf_counter(), resolve_device(context.device)
     path = whole_clip(model.config["arch"], settings.text)
     state = read_safetensors(path)[0]
-    _check_towers(model, state, path)
     layer = text_layer(state, task.classes, task.view, "quickgelu" in timm_name(model.config["arch"]))
+    _check_towers(model, state, path)
     train, val = (features(model, task, split, device) for split in ("train", "val"))
     layer *= state["logit_scale"].exp()/(train[0] @ state["visual.proj"]).norm(dim=1).mean()
     head = head_of(model)

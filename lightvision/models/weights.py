@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILES', 'DINOV2', 'CARRIERS', 'Weights', 'config_text', 'read_config', 'read_safetensors', 'image_tower',
            'weights_from_file', 'read_in_order', 'read_dinov2', 'Carrier', 'weights_from_package', 'hub_reachable',
-           'weights_from_hub', 'find_weights']
+           'weights_from_hub', 'placed_weights', 'find_weights']
 
 # %% ../../nbs/01a_weights.ipynb #b62f715f
 import base64, functools, importlib, importlib.metadata, json, os, threading, urllib.request, warnings, zlib
@@ -232,6 +232,13 @@ def weights_from_hub(name: str, # timm's name of the network, with or without a 
                                    "try again, or use weights=\"scratch\"") from e
     return Weights(f"timm:{name.split('.')[0]}.{base.tag}", tuple(base.mean), tuple(base.std), {}, load)
 
+# %% ../../nbs/01a_weights.ipynb #02b8dfae
+def placed_weights(name: str, # timm's name of the network
+                  ) -> Path: # None where there is none
+    "The weights file that somebody put into a data folder"
+    places = (folder/"weights"/f"{name}.imagenet.safetensors" for folder in data_folders())
+    return next((place for place in places if place.is_file()), None)
+
 # %% ../../nbs/01a_weights.ipynb #6a53c4b1
 def find_weights(arch: str, # an alias or a timm name
                  # "auto", "imagenet" (must be found), "scratch", or a path to a .safetensors file
@@ -244,8 +251,7 @@ def find_weights(arch: str, # an alias or a timm name
     if weights not in ("auto", "imagenet"):
         raise LightVisionError(f"weights={weights!r} is not known: use \"auto\", \"imagenet\", \"scratch\" "
                                "or a path ending in .safetensors")
-    path = next((p for f in data_folders() if (p := f/"weights"/f"{name}.imagenet.safetensors").is_file()),
-                None)
+    path = placed_weights(name)
     found = (weights_from_file(name, path) if path
              else None) or weights_from_package(name) or weights_from_hub(name)
     if found: return found
