@@ -110,7 +110,7 @@ def test_a_quantized_network_distills_with_hints(task, trained):
 @pytest.mark.parametrize("given, text", [
     (dict(bits=3), "bits is 3: it must be 8, 4 or 2"),
     (dict(activation_bits=2), "activation_bits is 2: it must be 8 or 4"),
-    (dict(range_method="max"), "range_method is 'max': it must be mse, percentile or minmax"),
+    (dict(range_method="max"), "range_method is 'max': it must be auto, mse, percentile or minmax"),
     (dict(calibration_images=0), "calibration needs at least 1 training image"),
     (dict(layer_bits={"net.head": 7}), "layer_bits: net.head is 7"),
     (dict(layer_bits="net.head"), "layer_bits has 'net.head' without bits"),

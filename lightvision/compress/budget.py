@@ -42,7 +42,7 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     iterations: int = 1 # each a constant factor smaller than the last
     trial_epochs: int = 1 # of training after each iteration but the last
     trial_fraction: float = 0.5 # of the training images there
-    range_method: str = "mse" # how activations' grids are placed, see `QatSettings`
+    range_method: str = "auto" # how activations' grids are placed, see `QatSettings`
     calibration_images: int = 256 # training images for that
     reestimate: int = 1024 # training images for the statistics of batch normalisation after training
     damping: float = 0.0 # see `QatSettings`
