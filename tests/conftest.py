@@ -13,7 +13,10 @@ import psutil
 import pytest
 import torch
 
+from PIL import Image
+
 from lightvision.data.datasets import get_task
+from lightvision.data.landcover import draw_landcover
 from lightvision.models.classifier import Classifier, model_for
 from lightvision.training import CLOCK
 from lightvision.cli import main
@@ -49,6 +52,16 @@ def quiet_machine(monkeypatch):
 def task():
     "Ten classes, five images of each and part."
     return get_task("landcover-mini").few(None, 5)
+
+
+def draw_photos(folder):
+    "120 drawn images of three classes, as files."
+    images, table = draw_landcover(per_class=40)
+    for image, name in zip(images, table["names"]):
+        if name.split("/")[0] not in ("forest", "lake", "road"): continue
+        (folder/name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder/name)
+    return folder
 
 
 def small(task, kind):

@@ -4,6 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from conftest import draw_photos
 
 from lightvision.study.report import check_evidence
 
@@ -31,16 +32,18 @@ def write(tmp_path):
     return to_file
 
 
-def train(forks, folder, arch):
-    "A network that was trained for a moment."
-    done = forks.call("train", "landcover-mini", arch, "--epochs", "1", "--weights", "scratch", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    path, = folder.glob("runs/pool/*/model.safetensors")
-    return path
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory): return draw_photos(tmp_path_factory.mktemp("drawn")/"photos")
 
 
 @pytest.fixture(scope="module")
-def tiny(forks, tmp_path_factory): return train(forks, tmp_path_factory.mktemp("tiny"), "test_resnet")  # few layers, so that a search is short
+def tiny(forks, photos, tmp_path_factory):
+    "A network that was trained for a moment; few layers, so that a search is short."
+    folder = tmp_path_factory.mktemp("tiny")
+    done = forks.call("train", photos, "test_resnet", "--epochs", "1", "--weights", "scratch", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    path, = folder.glob("runs/pool/*/model.safetensors")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,7 @@ def test_files_for_devices(lightvision, tiny, tmp_path):
     assert all((tmp_path/"artifacts"/name).stat().st_size == size for name, size in table.bytes.items()) and (table.agreement == 1).all()
 
 
-def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
+def test_a_size_and_a_time_are_kept(lightvision, tiny, photos, tmp_path):
     done = lightvision("budget", "--checkpoint", tiny, "--size", "100KB", "--latency-ms", "1000", "--epochs", "1", "--fraction", "0.1")
     assert done.returncode == 0, done.stderr
     file, path = (tmp_path/line for line in done.stdout.strip().splitlines()[-2:])
@@ -149,7 +152,7 @@ def test_a_size_and_a_time_are_kept(lightvision, tiny, tmp_path):
     record = json.loads(path.with_name("record.json").read_text())
     assert record["bytes"] == file.stat().st_size and record["packed_bytes"] == path.stat().st_size
     assert (record["method"], record["format"]) == ("baic", "onnx")
-    back = lightvision("export", "--checkpoint", file, "--dataset", "landcover-mini", "--to", "back")  # the file alone is enough to go on from
+    back = lightvision("export", "--checkpoint", file, "--dataset", photos, "--to", "back")  # the file alone is enough to go on from
     assert back.returncode == 0, back.stderr
     assert (tmp_path/"back"/"test_resnet.onnx").read_bytes() == file.read_bytes()
 

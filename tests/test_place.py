@@ -1,21 +1,13 @@
 """A trained network finds its images again: from any folder, and not in silence where they moved or changed."""
 import numpy as np
 import pytest
+from conftest import draw_photos
 from PIL import Image
 
-from lightvision.data.landcover import draw_landcover
 from lightvision.cli import main
 
 @pytest.fixture
-def photos(tmp_path):
-    "120 drawn images of three classes, as files."
-    images, table = draw_landcover(per_class=40)
-    for image, name in zip(images, table["names"]):
-        if name.split("/")[0] not in ("forest", "lake", "road"): continue
-        path = tmp_path/"photos"/name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image.transpose(1, 2, 0)).save(path)
-    return tmp_path/"photos"
+def photos(tmp_path): return draw_photos(tmp_path/"photos")
 
 
 def test_the_lines_of_the_readme_work_from_any_folder(photos, tmp_path, monkeypatch, capsys):

@@ -549,9 +549,10 @@ def prune_once(model: Classifier, # float, changed in place
     if not groups:
         raise LightVisionError(f"{model.config['arch']} has nothing that can be removed as a whole: use the "
                                "step sparse instead")
-    asked = settings.criterion == "fisher" or settings.scope == "estimated"
-    by_image = changes_by_image(model, groups, task, settings, context) if asked else None
+    measure = lambda: changes_by_image(model, groups, task, settings, context)
+    by_image = measure() if settings.criterion == "fisher" else None
     found = scores(model, groups, settings.criterion, task, settings, context, by_image)
+    if settings.scope == "estimated": by_image = by_image or measure()
     start = {g.name: (full or {}).get(g.name, g.width) for g in groups}
     counts = widths_for(model, groups, found, fraction, start, task, settings, context, by_image)
     if settings.keeps == "random": found = scores(model, groups, "random", context=context)

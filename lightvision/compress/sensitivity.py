@@ -59,6 +59,7 @@ class AllocationSettings(Settings):
     steps: int = 8 # widths to choose from: eighths of the full one
     max_ratio: float = 0.875 # no group loses more than this fraction
     round_to: int = 4 # widths are multiples of this, finer in narrow groups
+    min_bits: int = 2 # fewest bits of weights to choose from
     # training images on which sensitivity is measured; for EuroSAT, 64 gave slightly worse allocations in
     # half the time
     sensitivity_images: int = 128
@@ -75,6 +76,7 @@ class AllocationSettings(Settings):
             steps=(2 <= self.steps <= 64, "2 to 64"),
             max_ratio=(0 <= self.max_ratio < 1, "0 or more and below 1"),
             round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"),
+            min_bits=(self.min_bits in BITS, f"one of {', '.join(map(str, sorted(BITS)))}"),
             float_bits=(self.float_bits in (16, 32), "16 or 32"),
             sensitivity_images=(self.sensitivity_images >= 2, "at least 2"),
             criterion=(self.criterion in CRITERIA, f"one of {', '.join(CRITERIA)}"),
@@ -107,6 +109,7 @@ class FileSize:
         settings = settings or AllocationSettings()
         self.config, self.groups = model.config, find_groups(model)
         self.activation_bits, self.float_bits = settings.activation_bits, settings.float_bits
+        self.bits = [b for b in self.bits if b >= settings.min_bits]
         self.modules = dict(model.named_modules())
         eight = fold_batch_norm(insert_quantizers(copy.deepcopy(model), lambda *_: 8, self.activation_bits))
         layers, state = quantized_layers(eight), eight.state_dict().values()

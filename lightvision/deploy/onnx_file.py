@@ -6,7 +6,7 @@
 __all__ = ['LOW_BIT_TYPES', 'QuantDequant', 'IntegerLayer', 'precision_of', 'deploy_form', 'quiet', 'traced',
            'operators_read_once', 'onnx_program', 'unsigned_activations', 'padding_inside', 'pack_weights',
            'without_notes', 'without_clips', 'half_floats', 'without_twins', 'own_zero_points', 'short_names',
-           'facts_for', 'describe', 'to_onnx', 'kernels', 'OnnxSize']
+           'facts_for', 'describe', 'for_file', 'to_onnx', 'kernels', 'OnnxSize']
 
 # %% ../../nbs/08a_onnx.ipynb #e8e00196
 import contextlib, copy, functools, itertools, json, logging, string, tempfile, warnings
@@ -369,17 +369,25 @@ def describe(proto: onnx.ModelProto, # it is changed
     return proto
 
 # %% ../../nbs/08a_onnx.ipynb #806afc2f
-def to_onnx(model: nn.Module, # a classifier, float or quantized
-            path: Path, # ends in .onnx
-            compact: bool = True, # whether the file is made as small as it can be
-           ) -> None:
-    "Write a classifier for onnxruntime"
-    proto = pack_weights(padding_inside(unsigned_activations(onnx_program(model))))
+def for_file(proto: onnx.ModelProto, # of `onnx_program`; it is changed
+             config: dict, # of the classifier
+             compact: bool = True, # whether the file is made as small as it can be
+            ) -> onnx.ModelProto:
+    "The graph as a file holds it"
+    proto = pack_weights(padding_inside(unsigned_activations(proto)))
     if compact: proto = without_twins(half_floats(without_clips(without_notes(proto))))
     proto = own_zero_points(proto)
-    proto = describe(short_names(proto) if compact else proto, model.config)
+    proto = describe(short_names(proto) if compact else proto, config)
     onnx.checker.check_model(proto)
-    onnx.save(proto, path)
+    return proto
+
+# %% ../../nbs/08a_onnx.ipynb #6229861c
+def to_onnx(model: nn.Module, # a classifier, float or quantized
+            path: Path, # ends in .onnx
+            compact: bool = True, # see `for_file`
+           ) -> None:
+    "Write a classifier for onnxruntime"
+    onnx.save(for_file(onnx_program(model), model.config, compact), path)
 
 # %% ../../nbs/08a_onnx.ipynb #1c4445d3
 def kernels(path: Path, # an .onnx file
