@@ -26,7 +26,7 @@ from .entropy import decode, encode
 from .folding import fold
 from .quant_graph import (activation_quantizers, after_relu6, batch_norms,
                                               fold_batch_norm, input_scales, insert_quantizers,
-                                              quantized_layers, trace)
+                                              layer_normalised, quantized_layers, trace)
 from .quantizers import (BITS, RANGES, QConv2d, check_bits, find_range, find_scales, pack,
                                              unpack)
 from .recipe import step
@@ -133,8 +133,7 @@ def usual_range(model: nn.Module, # with quantizers
                 bits: int, # of the grid: 8 or 4
                ) -> str: # "minmax" or "mse"
     "How an activation's grid is placed where the settings do not say it"
-    transformer = any(isinstance(m, nn.LayerNorm) for m in model.modules())
-    return "minmax" if transformer and bits == 8 else "mse"
+    return "minmax" if bits == 8 and layer_normalised(model) else "mse"
 
 # %% ../../nbs/04b_quantization.ipynb #db9df4b3
 @torch.no_grad()
