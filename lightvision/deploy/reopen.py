@@ -72,12 +72,18 @@ def _layer_nodes(gm):
     return [n for n in gm.graph.nodes if n.op == "call_module"
             and isinstance(gm.get_submodule(n.target), (nn.Conv2d, nn.Linear))]
 
+def _pairs(ours, theirs, what):
+    "Both side by side, or an error that counts them"
+    if len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} {what} in the architecture, {len(theirs)} in the file")
+    return zip(ours, theirs)
+
 def shapes_of(gm: fx.GraphModule, # of `trace`: a float network, unpruned
               layers: list, # of `stored_layers`
              ) -> dict: # module name -> its widths; empty: nothing was pruned
     "Where the stored layers are narrower than a network"
     shapes, norm_of = {}, {norm.args[0]: norm for norm in batch_norms(gm)}
-    for node, layer in zip(_layer_nodes(gm), layers, strict=True):
+    for node, layer in _pairs(_layer_nodes(gm), layers, "layers"):
         own, (out, read) = gm.get_submodule(node.target), layer["integers"].shape[:2]
         if tuple(own.weight.shape[:2]) == (out, read): continue
         if isinstance(own, nn.Linear): shape = dict(in_features=read, out_features=out)
@@ -144,7 +150,7 @@ def _place_grids(model, grids):
     calls = [n for n in model.net.graph.nodes if isinstance(layers.get(n.target), Quantizer)
              # padding went into the convolution
              and not isinstance(layers.get(n.args[0].target), nn.ZeroPad2d)]
-    for node, (scale, zero) in zip(calls, grids, strict=True):
+    for node, (scale, zero) in _pairs(calls, grids, "grids"):
         layers[node.target].log_scale.copy_(_log_of(scale))
         layers[node.target].zero_point.fill_(int(zero))
 
