@@ -139,7 +139,7 @@ def test_the_probe_and_the_search_never_see_validation_or_test(task, context):
     other = task.images.clone()
     other[(task.splits != 0)] = 0 # validation and test images are black
     blind = dataclasses.replace(task, images=other)
-    seen = [sensitivities(Probe(model, model, size, t, SETTINGS, context), size.full, options) for t in (task, blind)]
+    seen = [sensitivities(Probe(model, size, t, SETTINGS, context), size.full, options) for t in (task, blind)]
     assert all((seen[0][v] == seen[1][v]).all() for v in options)
 
 def test_the_results_page_of_the_evidence(tmp_path):

@@ -98,9 +98,9 @@ class BudgetProjection:
                 free = [v for v in variables if picked[v] + 1 < len(self.options[v])]
                 if not free: return None
                 picked[free[rng.integers(len(free))]] += 1
-            for i in rng.permutation(len(variables)):
-                v = variables[i]
-                if picked[v] and amount_used(self.tables, picked | {v: picked[v] - 1}) <= room: picked[v] -= 1
+            while more := [v for v in variables if picked[v] and
+                           amount_used(self.tables, picked | {v: picked[v] - 1}) <= room]:
+                picked[more[rng.integers(len(more))]] -= 1
             # what only the whole tells, such as names in the metadata, has changed as well
             over = self.size(self.allocation(picked)) - self.budget
             if over <= 0: return picked
@@ -142,7 +142,7 @@ def uniform_bits(model, budget, task, settings, context, folder, limit=None): # 
                                f"{size(uniform_allocation(size, size.bits[-1], 1, settings)):,} bytes; "
                                "allow more, or prune as well")
     return train_best(allocations, model, task, settings, context, folder,
-                      Probe(model, model, size, task, settings, context))
+                      Probe(model, size, task, settings, context))
 
 # %% ../../nbs/06b_baselines.ipynb #ed06dca2
 def uniform(model, budget, task, settings, context, folder, limit=None): # as `iterative_schedule`
@@ -153,7 +153,7 @@ def uniform(model, budget, task, settings, context, folder, limit=None): # as `i
     if not allocations:
         raise LightVisionError(f"uniform does not get {model.config['arch']} into {show_size(budget)}: its "
                                f"smallest allocation has {size(smallest):,} bytes; allow more")
-    probe = Probe(model, model, size, task, settings, context)
+    probe = Probe(model, size, task, settings, context)
     return train_best(sorted(allocations, key=probe), model, task, settings, context, folder, probe)
 
 # %% ../../nbs/06b_baselines.ipynb #0c00b2c9
@@ -179,7 +179,7 @@ def measured_search(suggest, # (options, rng) -> choice: what to try next
     "Measure many allocations, train the best"
     size = check_budget(model, budget, task, settings, context)
     options, path = options_of(size, size.full.widths, settings), Path(folder)/"candidates.json"
-    probe = Probe(model, model, size, task, settings, context)
+    probe = Probe(model, size, task, settings, context)
     if not path.exists():
         rng, found = np.random.default_rng(seed_of(context.seed, "search")), {}
         project = BudgetProjection(size, options, budget)

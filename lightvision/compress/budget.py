@@ -182,7 +182,6 @@ def next_allocation(model: Classifier, # float, from the last iteration
                     task, # its train split is read
                     settings, # of the search
                     context, # seed, device
-                    teacher, # the uncompressed network
                     limit: Limit = None, # a second limit beside bytes
                     measure=sensitivities, # or `fisher_estimates`
                     choose=best_allocation, # see 06b: other ways to choose
@@ -191,7 +190,7 @@ def next_allocation(model: Classifier, # float, from the last iteration
     began, size = time.perf_counter(), file_size(model, settings)
     options = options_of(size, full, settings)
     here = Allocation(size.full.widths, allocation.bits if allocation else size.full.bits)
-    probe = Probe(model, teacher, size, task, settings, context)
+    probe = Probe(model, size, task, settings, context)
     sensitivity, macs = measure(probe, here, options), math.inf
     kept = [[*v, o, float(d)] for v, values in options.items() for o, d in zip(values, sensitivity[v])]
     for _ in range(8):
@@ -224,14 +223,14 @@ def check_budget(model: Classifier, # float, uncompressed
     options = options_of(size, size.full.widths, settings)
     least = smallest_allocation(options)
     if size(least) > budget:
-        fraction = Probe(model, model, size, task, settings, context).compare(least)[1]
+        fraction = Probe(model, size, task, settings, context).compare(least)[1]
         raise LightVisionError(f"{model.config['arch']} does not fit into {show_size(budget)}: its smallest "
                                f"file has {size(least):,} bytes ({size.bits[-1]} bits, "
                                f"{1 - settings.max_ratio:.0%} of the channels) and before training agrees "
                                f"with the uncompressed network on {fraction:.0%} of the images; "
                                "allow more bytes, raise max_ratio, or choose a smaller architecture")
     if limit:
-        probe = Probe(model, model, size, task, settings, context)
+        probe = Probe(model, size, task, settings, context)
         value = limit.measure(prune_to(model, probe, least))
         if value > limit.value:
             raise LightVisionError(f"{model.config['arch']} does not keep the limit of {limit.value:g}: with "
@@ -314,8 +313,8 @@ def iterative_schedule(model: Classifier, # float, uncompressed
         training = (settings.trial_epochs, settings.trial_fraction) if i < n else (0, 1)
         # an excess is corrected from where the last iteration began, not from its result
         net, allocation, _ = continue_from(points[i - 2]) if i > 1 else (model, None, None)
-        make = lambda: next_allocation(net, allocation, size.full.widths, aim, task, settings, context,
-                                       model, inner, once, choose)
+        make = lambda: next_allocation(net, allocation, size.full.widths, aim, task, settings, context, inner,
+                                       once, choose)
         points.append(train_candidate(folder/f"iteration{len(points) + 1}", make, task, settings, context,
                                       *training))
     last = train_candidate(folder/"last", lambda: continue_from(points[-1]), task, settings, context,

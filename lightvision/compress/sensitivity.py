@@ -56,7 +56,7 @@ class Allocation:
 class AllocationSettings(Settings):
     "What there is to choose from, and how sensitivity is measured"
     format: str = "onnx" # of the file whose bytes count: one of `FORMATS`
-    steps: int = 8 # widths to choose from: eighths of the full one
+    steps: int = 8 # widths to choose from: eighths of the full one, and below the last each a third less
     max_ratio: float = 0.875 # no group loses more than this fraction
     round_to: int = 4 # widths are multiples of this, finer in narrow groups
     min_bits: int = 2 # fewest bits of weights to choose from
@@ -231,8 +231,10 @@ def width_options(full: int, # units of the group in the uncompressed network
                   settings, # steps, max_ratio, round_to
                  ) -> list: # widths, descending, the present one first
     "The widths that a group can have"
-    r, n = grain(full, settings.round_to), settings.steps
-    kept = (max(1, r*round(full*(1 - min(i/n, settings.max_ratio))/r)) for i in range(n + 1))
+    r, least = grain(full, settings.round_to), 1 - settings.max_ratio
+    kept = [1 - i/settings.steps for i in range(settings.steps)]
+    while kept[-1]/2**0.5 > least: kept.append(kept[-1]/2**0.5)
+    kept = (max(1, r*round(full*k/r)) for k in [k for k in kept if k > least] + [least])
     return sorted({now, *(k for k in kept if k < now)}, reverse=True)
 
 # %% ../../nbs/06_sensitivity.ipynb #b0cc58b9
@@ -324,9 +326,8 @@ def _ranks(groups, found):
             for g, s in zip(groups, found)}
 
 class Probe:
-    "Measures how far an allocation takes a network from the outputs of the uncompressed one"
+    "Measures how far an allocation takes a network from its own outputs"
     def __init__(self, model: Classifier, # float; stays as it is
-                 teacher: nn.Module, # the uncompressed network
                  size: FileSize, # of `model`
                  task, settings, context, # images of the train split; seed, device, progress
                  found: list = None): # scores of the groups where they are known, see `pruning.scores`
@@ -334,7 +335,7 @@ class Probe:
         self.progress = context.progress
         self.model = _still(model, device)
         self.x = to_float(task.images[_sample(task, settings, context)].to(device))
-        with torch.no_grad(): self.expected = _still(teacher, device)(self.x)
+        with torch.no_grad(): self.expected = self.model(self.x)
         found = found or scores(model, size.groups, settings.criterion, task, settings, context)
         self.ranks = _ranks(size.groups, found)
 
@@ -375,7 +376,7 @@ def logits(self: Probe, allocation: Allocation) -> torch.Tensor: # [images, clas
 
 @patch
 def compare(self: Probe, allocation: Allocation) -> tuple: # nats an image, 0 or more; fraction in [0, 1]
-    "KL divergence from the uncompressed network's predictions, and how many of them stay the same"
+    "KL divergence from the network's own predictions, and how many of them stay the same"
     logits = self.logits(allocation)
     same = (logits.argmax(1) == self.expected.argmax(1)).float().mean()
     return float(kd_loss(logits, self.expected, temperature=1)), float(same)
@@ -635,7 +636,7 @@ def measured_widths(model: Classifier, # float
         nats = estimated(options, size.groups, found, by_image)
     else:
         here = Allocation(size.full.widths, {})
-        nats = sensitivities(Probe(model, model, size, task, settings, context, found), here, options)
+        nats = sensitivities(Probe(model, size, task, settings, context, found), here, options)
     picked = solve(options, nats, tables, [(1 - fraction)*total - fixed])
     if picked is None:
         raise LightVisionError(f"no widths were found for {model.config['arch']} in the solver's time: use "

@@ -54,7 +54,7 @@ def layer_errors(model: Classifier, # float, trained
     settings, context = AllocationSettings(), context or Context(progress=False)
     size = FileSize(model, settings)
     # no unit is removed here, so none is scored
-    probe = Probe(model, model, size, task, settings, context, [None]*len(size.groups))
+    probe = Probe(model, size, task, settings, context, [None]*len(size.groups))
     few = {name: size.full.but(("bits", name), bits) for name in size.layers}
     rounded = {name: probe.parameters(a)[f"{name}.weight"] for name, a in few.items()}
     outputs, here = output_errors(probe.model, rounded, probe.x), probe(size.full)
