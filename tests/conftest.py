@@ -12,7 +12,6 @@ from tempfile import NamedTemporaryFile
 import psutil
 import pytest
 import torch
-
 from PIL import Image
 
 from lightvision.data.datasets import get_task

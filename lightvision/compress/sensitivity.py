@@ -232,9 +232,9 @@ def width_options(full: int, # units of the group in the uncompressed network
                  ) -> list: # widths, descending, the present one first
     "The widths that a group can have"
     r, least = grain(full, settings.round_to), 1 - settings.max_ratio
-    kept = [1 - i/settings.steps for i in range(settings.steps)]
-    while kept[-1]/2**0.5 > least: kept.append(kept[-1]/2**0.5)
-    kept = (max(1, r*round(full*k/r)) for k in [k for k in kept if k > least] + [least])
+    fractions = [1 - i/settings.steps for i in range(settings.steps)]
+    while fractions[-1]/2**0.5 > least: fractions.append(fractions[-1]/2**0.5)
+    kept = [max(1, r*round(full*f/r)) for f in [*(f for f in fractions if f > least), least]]
     return sorted({now, *(k for k in kept if k < now)}, reverse=True)
 
 # %% ../../nbs/06_sensitivity.ipynb #b0cc58b9
@@ -387,7 +387,7 @@ def __call__(self: Probe, allocation: Allocation) -> float: # nats an image, 0 o
     return self.compare(allocation)[0]
 
 # %% ../../nbs/06_sensitivity.ipynb #74baf198
-def sensitivities(probe: Probe, # of the uncompressed network
+def sensitivities(probe: Probe, # of the network as it is now
                   allocation: Allocation, # where we stand
                   options: dict, # of `options_of`
                  ) -> dict: # variable -> sensitivity of each option in nats, against the costliest one
@@ -435,7 +435,7 @@ def read_sensitivity(path, # of a search's sensitivity.csv; before November 2026
             {v: rows.nats.to_numpy() for v, rows in found.items()})
 
 # %% ../../nbs/06_sensitivity.ipynb #b6bd665d
-def fisher_estimates(probe: Probe, # of the uncompressed network
+def fisher_estimates(probe: Probe, # of the network as it is now
                      allocation: Allocation, # where we stand
                      options: dict, # of `options_of`
                      images: int = 32, # backward passes
