@@ -21,9 +21,9 @@ from ..models.checkpoint import edits_of
 from ..models.classifier import Classifier
 from ..training import Context
 from .budget import (BudgetSettings, check_budget, continue_from, fit_budget,
-                                         iterative_schedule, prune_to, teacher_for, train_candidate)
+                                         iterative_schedule, prune_to, teacher_for, train_candidate,
+                                         usual_bits)
 from .pruning import grain
-from .quantization import bit_policy
 from .recipe import step
 from .sensitivity import (Allocation, FileSize, Probe, allocation_at, best_allocation,
                                               fisher_estimates, options_of, resource_tables, amount_used)
@@ -35,12 +35,10 @@ def uniform_allocation(size: FileSize, # of the uncompressed network
                        settings: BudgetSettings, # round_to
                       ) -> Allocation:
     "The same bits and the same fraction for all"
-    policy, n = bit_policy(dataclasses.replace(settings.qat({}, 1), bits=bits)), len(size.layers)
     def width(g):
         multiple = grain(g.width, settings.round_to)
         return min(g.width, max(1, multiple*round(g.width*fraction/multiple)))
-    by_layer = {name: policy(name, layer, i, n) for i, (name, layer) in enumerate(size.layers.items())}
-    return Allocation({g.name: width(g) for g in size.groups}, by_layer)
+    return Allocation({g.name: width(g) for g in size.groups}, usual_bits(size, settings, bits))
 
 # %% ../../nbs/06b_baselines.ipynb #fb0fc2e9
 def widest(size: FileSize, # of the uncompressed network

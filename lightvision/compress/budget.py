@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BudgetSettings', 'scaled_lr', 'prune_to', 'latent_of', 'train_allocation', 'fewer', 'train_candidate',
-           'continue_from', 'Limit', 'next_allocation', 'check_budget', 'Result', 'layer_table', 'front_table',
-           'teacher_for', 'iterative_schedule', 'fit_budget', 'plot_allocation']
+           'continue_from', 'usual_bits', 'Limit', 'next_allocation', 'check_budget', 'Result', 'layer_table',
+           'front_table', 'teacher_for', 'iterative_schedule', 'fit_budget', 'plot_allocation']
 
 # %% ../../nbs/06a_budget.ipynb #d2ec9ad8
 import copy, dataclasses, json, math, tempfile, time
@@ -23,8 +23,8 @@ from ..training import Context, evaluate, fingerprint, predict
 from .distillation import CachedTeacher, RecoverySettings, recover
 from .pruning import remove
 from .quant_graph import after_relu6, fold_batch_norm
-from .quantization import (QatSettings, calibration_batches, estimate_batch_norm, finish,
-                                               float_form, prepare_qat)
+from .quantization import (QatSettings, bit_policy, calibration_batches,
+                                               estimate_batch_norm, finish, float_form, prepare_qat)
 from .sensitivity import (Allocation, AllocationSettings, FileSize, Probe,
                                               best_allocation,
                                               cost_model, file_size, options_of, sensitivities,
@@ -39,8 +39,8 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     label_smoothing: float = 0.0 # the teacher says how likely the other classes are
     lr: float = 1e-3 # peak learning rate where the divergence is 1 nat or more; see `scaled_lr`
     float_fraction: float = 0.5 # of the epochs of the final fine-tuning, before its weights are put on grids
-    iterations: int = 1 # each a constant factor smaller than the last
-    trial_epochs: int = 1 # of training after each iteration but the last
+    iterations: int = 1 # each a constant factor smaller than the last; bits are chosen in the last alone
+    trial_epochs: int = 1 # of training, in float, after each iteration but the last
     trial_fraction: float = 0.5 # of the training images there
     range_method: str = "auto" # how activations' grids are placed, see `QatSettings`
     calibration_images: int = 256 # training images for that
@@ -52,7 +52,7 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
             iterations=(self.iterations >= 1, "at least 1"),
             trial_epochs=(self.trial_epochs >= 1, "at least 1"),
             trial_fraction=(0 < self.trial_fraction <= 1, "above 0 and at most 1"),
-            float_fraction=(0 <= self.float_fraction < 1, "0 or more and below 1"))
+            float_fraction=(0 <= self.float_fraction <= 1, "0 to 1"))
 
     def __post_init__(self):
         super().__post_init__()
@@ -106,9 +106,9 @@ def train_allocation(model: Classifier, # float, pruned to the allocation; it is
     if first := int(settings.float_fraction*epochs):
         inner = dataclasses.replace(context, folder=context.folder and context.folder/"float")
         model = recover(model, task, dataclasses.replace(qat, epochs=first), inner, context.teacher)
-        qat = dataclasses.replace(qat, epochs=epochs - first)
-    net = prepare_qat(model, task, qat, context)
-    if epochs: net = recover(net, task, qat, context, context.teacher)
+    net, left = prepare_qat(model, task, qat, context), epochs - first
+    if left:
+        net = recover(net, task, dataclasses.replace(qat, epochs=left), context, context.teacher)
     latent = latent_of(net, skeleton)
     for q in after_relu6(net): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
     estimate_batch_norm(net, calibration_batches(task, qat, context, qat.reestimate))
@@ -167,6 +167,16 @@ def continue_from(point: dict, # of `train_candidate`
     return (load_model(point["folder"]/"latent.safetensors"), point["allocation"],
             dict(divergence=point["divergence"], measured=0))
 
+# %% ../../nbs/06a_budget.ipynb #f6d45f82
+def usual_bits(size: FileSize, # of the network
+               settings, # of the search
+               bits: int = None, # of most layers; None: 4, where the format packs it
+              ) -> dict: # layer -> bits
+    "The same bits for all layers but the ends and depthwise convolutions, which have 8, as in the step `qat`"
+    bits = bits or min(b for b in size.bits if b >= 4)
+    policy, n = bit_policy(dataclasses.replace(settings.qat({}, 1), bits=bits)), len(size.layers)
+    return {name: policy(name, layer, i, n) for i, (name, layer) in enumerate(size.layers.items())}
+
 # %% ../../nbs/06a_budget.ipynb #3032ab11
 @dataclass(frozen=True)
 class Limit:
@@ -176,22 +186,23 @@ class Limit:
 
 # %% ../../nbs/06a_budget.ipynb #dcb428f6
 def next_allocation(model: Classifier, # float, from the last iteration
-                    allocation: Allocation, # of the last iteration; None: 8 bits, nothing removed
                     full: dict, # widths of the uncompressed network
                     budget: int, # bytes
                     task, # its train split is read
                     settings, # of the search
                     context, # seed, device
                     limit: Limit = None, # a second limit beside bytes
+                    bits: dict = None, # of each layer; None: they are chosen as well
                     measure=sensitivities, # or `fisher_estimates`
                     choose=best_allocation, # see 06b: other ways to choose
                    ) -> tuple: # pruned float network, allocation, notes: for `train_candidate`
-    "Measure around the present allocation and choose the next"
+    "Measure what single changes do to the present network and choose"
     began, size = time.perf_counter(), file_size(model, settings)
     options = options_of(size, full, settings)
-    here = Allocation(size.full.widths, allocation.bits if allocation else size.full.bits)
+    if bits: options |= {("bits", n): [bits[n]] for n in size.layers}
+    free, macs = {v: o for v, o in options.items() if len(o) > 1}, math.inf
     probe = Probe(model, size, task, settings, context)
-    sensitivity, macs = measure(probe, here, options), math.inf
+    sensitivity = {v: np.zeros(1) for v in options} | measure(probe, size.full, free)
     kept = [[*v, o, float(d)] for v, values in options.items() for o, d in zip(values, sensitivity[v])]
     for _ in range(8):
         chosen = choose(size, options, sensitivity, budget, macs)
@@ -200,7 +211,9 @@ def next_allocation(model: Classifier, # float, from the last iteration
                                    + (f" and keeps the limit of {limit.value:g}" if limit else "")
                                    + ": allow more, or fewer iterations")
         pruned = prune_to(model, probe, chosen)
-        divergence, agreement = probe.compare(chosen)
+        # bits that are given come later: until then it is trained in float
+        seen = dataclasses.replace(chosen, bits=size.full.bits) if bits else chosen
+        divergence, agreement = probe.compare(seen)
         notes = dict(divergence=divergence, agreement=agreement, measured=probe.count,
                      deciding=time.perf_counter() - began, sensitivity=kept)
         value = limit.measure(copy.deepcopy(pruned)) if limit else 0
@@ -301,7 +314,9 @@ def iterative_schedule(model: Classifier, # float, uncompressed
                       ) -> list: # points of `train_candidate`, the last trained longest
     "One iteration or several to the budget, then the final fine-tuning"
     size = check_budget(model, budget, task, settings, context, limit)
-    points, start, n, goal, known = [], size(size.full), settings.iterations, budget, {}
+    points, n, goal, known = [], settings.iterations, budget, {}
+    usual, in_float = usual_bits(size, settings), dataclasses.replace(settings, float_fraction=1)
+    start = size(Allocation(size.full.widths, usual))
     def once(*args): # a correction begins at the same network: what was measured there holds
         if i not in known: known[i] = measure(*args)
         return known[i]
@@ -310,12 +325,13 @@ def iterative_schedule(model: Classifier, # float, uncompressed
         i = min(len(points) + 1, n)
         aim = int(max(goal, goal*(start/goal)**(1 - i/n)))
         inner = limit and Limit(limit.value*max(1, (start/goal)**(1 - i/n)), limit.measure)
-        training = (settings.trial_epochs, settings.trial_fraction) if i < n else (0, 1)
+        bits, how, *training = ((usual, in_float, settings.trial_epochs, settings.trial_fraction) if i < n
+                                else (None, settings, 0))
         # an excess is corrected from where the last iteration began, not from its result
-        net, allocation, _ = continue_from(points[i - 2]) if i > 1 else (model, None, None)
-        make = lambda: next_allocation(net, allocation, size.full.widths, aim, task, settings, context, inner,
-                                       once, choose)
-        points.append(train_candidate(folder/f"iteration{len(points) + 1}", make, task, settings, context,
+        net = continue_from(points[i - 2])[0] if i > 1 else model
+        make = lambda: next_allocation(net, size.full.widths, aim, task, settings, context, inner, bits, once,
+                                       choose)
+        points.append(train_candidate(folder/f"iteration{len(points) + 1}", make, task, how, context,
                                       *training))
     last = train_candidate(folder/"last", lambda: continue_from(points[-1]), task, settings, context,
                            settings.epochs)
