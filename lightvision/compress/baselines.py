@@ -38,7 +38,7 @@ def uniform_allocation(size: FileSize, # of the uncompressed network
     def width(g):
         multiple = grain(g.width, settings.round_to)
         return min(g.width, max(1, multiple*round(g.width*fraction/multiple)))
-    return Allocation({g.name: width(g) for g in size.groups}, usual_bits(size, settings, bits))
+    return Allocation({g.name: width(g) for g in size.groups}, usual_bits(size, bits))
 
 # %% ../../nbs/06b_baselines.ipynb #fb0fc2e9
 def widest(size: FileSize, # of the uncompressed network

@@ -26,9 +26,8 @@ from .quant_graph import after_relu6, fold_batch_norm
 from .quantization import (QatSettings, bit_policy, calibration_batches,
                                                estimate_batch_norm, finish, float_form, prepare_qat)
 from .sensitivity import (Allocation, AllocationSettings, FileSize, Probe,
-                                              best_allocation,
-                                              cost_model, file_size, options_of, sensitivities,
-                                              smallest_allocation)
+                                              best_allocation, cost_model, file_size, options_of,
+                                              sensitivities_for, smallest_allocation)
 
 # %% ../../nbs/06a_budget.ipynb #a9a7e4b0
 @dataclass(frozen=True)
@@ -169,12 +168,11 @@ def continue_from(point: dict, # of `train_candidate`
 
 # %% ../../nbs/06a_budget.ipynb #f6d45f82
 def usual_bits(size: FileSize, # of the network
-               settings, # of the search
                bits: int = None, # of most layers; None: 4, where the format packs it
               ) -> dict: # layer -> bits
     "The same bits for all layers but the ends and depthwise convolutions, which have 8, as in the step `qat`"
     bits = bits or min(b for b in size.bits if b >= 4)
-    policy, n = bit_policy(dataclasses.replace(settings.qat({}, 1), bits=bits)), len(size.layers)
+    policy, n = bit_policy(QatSettings(bits=bits)), len(size.layers)
     return {name: policy(name, layer, i, n) for i, (name, layer) in enumerate(size.layers.items())}
 
 # %% ../../nbs/06a_budget.ipynb #3032ab11
@@ -193,7 +191,7 @@ def next_allocation(model: Classifier, # float, from the last iteration
                     context, # seed, device
                     limit: Limit = None, # a second limit beside bytes
                     bits: dict = None, # of each layer; None: they are chosen as well
-                    measure=sensitivities, # or `fisher_estimates`
+                    measure=sensitivities_for, # or `fisher_estimates`
                     choose=best_allocation, # see 06b: other ways to choose
                    ) -> tuple: # pruned float network, allocation, notes: for `train_candidate`
     "Measure what single changes do to the present network and choose"
@@ -309,14 +307,16 @@ def iterative_schedule(model: Classifier, # float, uncompressed
                        context, # teacher, seed, device, progress
                        folder: Path, # where the search lives and resumes
                        limit: Limit = None, # a second limit beside bytes
-                       measure=sensitivities, # see `next_allocation`
+                       measure=sensitivities_for, # see `next_allocation`
                        choose=best_allocation, # likewise
                       ) -> list: # points of `train_candidate`, the last trained longest
     "One iteration or several to the budget, then the final fine-tuning"
     size = check_budget(model, budget, task, settings, context, limit)
     points, n, goal, known = [], settings.iterations, budget, {}
-    usual, in_float = usual_bits(size, settings), dataclasses.replace(settings, float_fraction=1)
+    usual = usual_bits(size)
     start = size(Allocation(size.full.widths, usual))
+    early = (usual, dataclasses.replace(settings, float_fraction=1), settings.trial_epochs,
+             settings.trial_fraction)
     def once(*args): # a correction begins at the same network: what was measured there holds
         if i not in known: known[i] = measure(*args)
         return known[i]
@@ -325,8 +325,7 @@ def iterative_schedule(model: Classifier, # float, uncompressed
         i = min(len(points) + 1, n)
         aim = int(max(goal, goal*(start/goal)**(1 - i/n)))
         inner = limit and Limit(limit.value*max(1, (start/goal)**(1 - i/n)), limit.measure)
-        bits, how, *training = ((usual, in_float, settings.trial_epochs, settings.trial_fraction) if i < n
-                                else (None, settings, 0))
+        bits, how, *training = early if i < n else (None, settings, 0)
         # an excess is corrected from where the last iteration began, not from its result
         net = continue_from(points[i - 2])[0] if i > 1 else model
         make = lambda: next_allocation(net, size.full.widths, aim, task, settings, context, inner, bits, once,

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['FORMATS', 'Allocation', 'AllocationSettings', 'FileSize', 'shapes_for', 'edits_for', 'width_options', 'options_of',
            'allocation_of', 'allocation_at', 'smallest_allocation', 'MeasuredSize', 'cost_model', 'file_size', 'Probe',
-           'sensitivities', 'plot_sensitivity', 'read_sensitivity', 'fisher_estimates', 'suppress_stdout', 'solve',
-           'resource_tables', 'amount_used', 'best_allocation', 'width_tables', 'estimated', 'measured_widths']
+           'sensitivities', 'plot_sensitivity', 'read_sensitivity', 'fisher_estimates', 'sensitivities_for',
+           'suppress_stdout', 'solve', 'resource_tables', 'amount_used', 'best_allocation', 'width_tables', 'estimated',
+           'measured_widths']
 
 # %% ../../nbs/06_sensitivity.ipynb #77e7dd38
 import copy, ctypes, dataclasses, itertools, math, os, sys, tempfile, warnings
@@ -33,7 +34,8 @@ from .distillation import kd_loss
 from .pruning import (CRITERIA, MEASURED, changes_by_image, find_groups, grain, scores,
                                             shape_of, _sample)
 from .quant_graph import fold_batch_norm, insert_quantizers, quantized_layers
-from .quantization import finish, set_activation_ranges, set_weight_scales
+from .quantization import (QatSettings, bit_policy, finish, set_activation_ranges,
+                                                 set_weight_scales)
 from .quantizers import BITS, GRIDS, find_scales
 
 # %% ../../nbs/06_sensitivity.ipynb #fa4ae123
@@ -60,6 +62,10 @@ class AllocationSettings(Settings):
     max_ratio: float = 0.875 # no group loses more than this fraction
     round_to: int = 4 # widths are multiples of this, finer in narrow groups
     min_bits: int = 2 # fewest bits of weights to choose from
+    first_last_bits: int = 2 # likewise of the layers at both ends
+    depthwise_bits: int = 2 # likewise of depthwise convolutions
+    # how sensitivity of widths is found: "measured", or "estimated" to second order; that of bits is measured
+    scope: str = "measured"
     # training images on which sensitivity is measured; for EuroSAT, 64 gave slightly worse allocations in
     # half the time
     sensitivity_images: int = 128
@@ -76,7 +82,9 @@ class AllocationSettings(Settings):
             steps=(2 <= self.steps <= 64, "2 to 64"),
             max_ratio=(0 <= self.max_ratio < 1, "0 or more and below 1"),
             round_to=(self.round_to in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32"),
-            min_bits=(self.min_bits in BITS, f"one of {', '.join(map(str, sorted(BITS)))}"),
+            **{k: (getattr(self, k) in BITS, f"one of {', '.join(map(str, sorted(BITS)))}")
+               for k in ("min_bits", "first_last_bits", "depthwise_bits")},
+            scope=(self.scope in ("measured", "estimated"), '"measured" or "estimated"'),
             float_bits=(self.float_bits in (16, 32), "16 or 32"),
             sensitivity_images=(self.sensitivity_images >= 2, "at least 2"),
             criterion=(self.criterion in CRITERIA, f"one of {', '.join(CRITERIA)}"),
@@ -240,11 +248,14 @@ def width_options(full: int, # units of the group in the uncompressed network
 # %% ../../nbs/06_sensitivity.ipynb #b0cc58b9
 def options_of(size: FileSize, # of the network as it is now
                full: dict, # widths of the groups of the uncompressed network
-               settings, # steps, max_ratio, round_to
+               settings, # steps, max_ratio, round_to; fewest bits
               ) -> dict: # ("widths", group) or ("bits", layer) -> values, the costliest first
     "Everything that there is to choose"
     widths = {("widths", g.name): width_options(full[g.name], g.width, settings) for g in size.groups}
-    return widths | {("bits", n): list(size.bits) for n in size.layers}
+    least, n = bit_policy(QatSettings(bits=settings.min_bits, first_last_bits=settings.first_last_bits,
+                                      depthwise_bits=settings.depthwise_bits)), len(size.layers)
+    return widths | {("bits", name): [b for b in size.bits if b >= least(name, layer, i, n)]
+                     for i, (name, layer) in enumerate(size.layers.items())}
 
 # %% ../../nbs/06_sensitivity.ipynb #4fe76e6d
 def allocation_of(values: dict # ("widths", group) or ("bits", layer) -> value
@@ -332,7 +343,7 @@ class Probe:
                  task, settings, context, # images of the train split; seed, device, progress
                  found: list = None): # scores of the groups where they are known, see `pruning.scores`
         device, self.size, self.cache, self.count = resolve_device(context.device), size, {}, 0
-        self.progress = context.progress
+        self.progress, self.scope = context.progress, getattr(settings, "scope", "measured")
         self.model = _still(model, device)
         self.x = to_float(task.images[_sample(task, settings, context)].to(device))
         with torch.no_grad(): self.expected = self.model(self.x)
@@ -458,6 +469,17 @@ def fisher_estimates(probe: Probe, # of the network as it is now
             sums[key] = sums.get(key, 0.0) + step**2/2/min(images, len(probe.x))
     return {v: np.maximum.accumulate(np.array([sums.get((v, o), 0.0) for o in values]))
             for v, values in options.items()}
+
+# %% ../../nbs/06_sensitivity.ipynb #466caf33
+def sensitivities_for(probe: Probe, # of the network as it is now; its settings' scope
+                      allocation: Allocation, # where we stand
+                      options: dict, # of `options_of`
+                     ) -> dict: # as `sensitivities`
+    "Sensitivities as the setting `scope` asks for"
+    if probe.scope == "measured": return sensitivities(probe, allocation, options)
+    widths = {v: o for v, o in options.items() if v[0] == "widths"}
+    bits = {v: o for v, o in options.items() if v not in widths}
+    return fisher_estimates(probe, allocation, widths, len(probe.x)) | sensitivities(probe, allocation, bits)
 
 # %% ../../nbs/06_sensitivity.ipynb #0d586dfa
 @contextmanager
