@@ -57,6 +57,9 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
         super().__post_init__()
         self.qat({}, 1) # its rules hold for the search as well
 
+    @property
+    def total_epochs(self): return self.epochs + (self.iterations - 1)*self.trial_epochs*self.trial_fraction
+
     def qat(self, bits: dict, # layer -> bits
             epochs: int, # of training
            ) -> QatSettings:
@@ -293,8 +296,7 @@ def teacher_for(model: Classifier, # float, uncompressed
                 searches: int = 1, # that it will teach
                ) -> torch.nn.Module:
     "The uncompressed network as a teacher; with cached logits, if that is less work"
-    passes = (searches*(settings.epochs
-                        + (settings.iterations - 1)*settings.trial_epochs*settings.trial_fraction))
+    passes = searches*settings.total_epochs
     model = copy.deepcopy(model).eval().requires_grad_(False)
     sees_more = task.view == "photo" or settings.loss in ("hint", "attention") or settings.mixup
     return model if sees_more or passes <= CachedTeacher.turns(task) else CachedTeacher(model, task)
