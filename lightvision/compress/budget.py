@@ -201,12 +201,14 @@ def next_allocation(model: Classifier, # float, from the last iteration
     began, size = time.perf_counter(), file_size(model, settings)
     options = options_of(size, full, settings)
     if bits: options |= {("bits", n): [bits[n]] for n in size.layers}
+    least = smallest_allocation(options)
     free, macs = {v: o for v, o in options.items() if len(o) > 1}, math.inf
     probe = Probe(model, size, task, settings, context)
     sensitivity = {v: np.zeros(1) for v in options} | measure(probe, size.full, free)
     kept = [[*v, o, float(d)] for v, values in options.items() for o, d in zip(values, sensitivity[v])]
     for _ in range(8):
-        chosen = choose(size, options, sensitivity, budget, macs)
+        # what widths cannot reach is left to the bits of a later iteration
+        chosen = least if bits and size(least) > budget else choose(size, options, sensitivity, budget, macs)
         if chosen is None:
             raise LightVisionError(f"no allocation has {show_size(budget)}"
                                    + (f" and keeps the limit of {limit.value:g}" if limit else "")
