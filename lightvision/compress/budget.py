@@ -23,11 +23,11 @@ from ..training import Context, evaluate, fingerprint, predict
 from .distillation import CachedTeacher, RecoverySettings, recover
 from .pruning import remove
 from .quant_graph import after_relu6, fold_batch_norm
-from .quantization import (QatSettings, bit_policy, calibration_batches,
-                                               estimate_batch_norm, finish, float_form, prepare_qat)
+from .quantization import (QatSettings, calibration_batches, estimate_batch_norm, finish,
+                                               float_form, prepare_qat)
 from .sensitivity import (Allocation, AllocationSettings, FileSize, Probe,
                                               best_allocation, cost_model, file_size, options_of,
-                                              sensitivities_for, smallest_allocation)
+                                              policy_bits, sensitivities_for, smallest_allocation)
 
 # %% ../../nbs/06a_budget.ipynb #a9a7e4b0
 @dataclass(frozen=True)
@@ -174,9 +174,7 @@ def usual_bits(size: FileSize, # of the network
                bits: int = None, # of most layers; None: 4, where the format packs it
               ) -> dict: # layer -> bits
     "The same bits for all layers but the ends and depthwise convolutions, which have 8, as in the step `qat`"
-    bits = bits or min(b for b in size.bits if b >= 4)
-    policy, n = bit_policy(QatSettings(bits=bits)), len(size.layers)
-    return {name: policy(name, layer, i, n) for i, (name, layer) in enumerate(size.layers.items())}
+    return policy_bits(size, QatSettings(bits=bits or min(b for b in size.bits if b >= 4)))
 
 # %% ../../nbs/06a_budget.ipynb #3032ab11
 @dataclass(frozen=True)
