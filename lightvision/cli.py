@@ -261,7 +261,7 @@ def budget(size: Param("what the file may hold, as people write it: 200KB, 0.5MB
            teacher: str = None,  # a model.safetensors to learn from; default: the network as it was before
            latency_ms: float = None,  # also at most so many ms an image (8 bits, onnxruntime, one thread)
            min_accuracy: float = None,  # least validation accuracy, as a fraction of the full network's
-           epochs: int = 4,  # of the final fine-tuning; 8 for a file far below a twentieth of the float one
+           epochs: int = 8,  # of all training
            fraction: float = 1.,  # of the training images to use: less for a first look
            seed: int = 0,  # of order, augmentation and calibration
            split: str = None,  # lightvision, or author; default: that of the training
@@ -648,7 +648,8 @@ def bench_vendor(checkpoints: Param("model.safetensors of an fp32 Run, then of c
 def _compare_searches(checkpoint, sizes, methods, fraction, epochs, images, format, folder):
     "The searches on one checkpoint, with its own seed; they resume"
     from lightvision.compress.baselines import compare
-    from lightvision.compress.budget import BudgetSettings, fewer
+    from lightvision.compress.budget import BudgetSettings
+    from lightvision.data.task import fewer
     from lightvision.models.checkpoint import edits_of
     from lightvision.study.one_run import measures_of, trained
     from lightvision.study.runner import sole_owner
@@ -673,10 +674,10 @@ def bench_budget(checkpoints: Param("model.safetensors of fp32 Runs, one a seed"
                  sizes: Param("what the file may hold", str, nargs="+") = ("1MB", "500KB", "250KB", "100KB"),
                  methods: Param("of baic, fisher, greedy, bits_only, uniform, uniform_bits, random_search, "
                                 "tpe, "
-                                "stepwise", str, nargs="+") = ("baic", "fisher", "greedy", "uniform"),
+                                "at_once", str, nargs="+") = ("baic", "fisher", "greedy", "uniform"),
                  format: str = "onnx",  # of the files: onnx, tflite, pte or safetensors
                  fraction: float = 1.,  # of the training images to use
-                 epochs: int = 4,  # of the final fine-tuning
+                 epochs: int = 8,  # of each search, all in all
                  images: int = 128,  # on which sensitivity is measured
                  folder: str = "runs/bench",  # where the searches live and resume
                  out: str = None,  # also write the table to this .csv file

@@ -57,11 +57,6 @@ class TrainSettings(Settings):
             precision=(self.precision in ("auto", "fp32", "bf16"), "\"auto\", \"fp32\" or \"bf16\""),
             patience=(self.patience >= 0, "0 or more"))
 
-    @property
-    def total_epochs(self) -> float: # what all training of a step adds up to; steps that train more say so
-        "Passes over the training split, all in all"
-        return self.epochs
-
 # %% ../nbs/02_training.ipynb #de146b59
 @dataclass
 class Context:

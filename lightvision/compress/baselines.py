@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['START', 'METHODS', 'MAY_NOT_FIT', 'COLUMNS', 'uniform_allocation', 'widest', 'StepBytes', 'greedy_allocation',
            'bits_only_allocation', 'BudgetProjection', 'train_best', 'uniform_bits', 'uniform', 'lean_choice',
-           'measured_search', 'random_search', 'tpe', 'fisher', 'greedy', 'bits_only', 'stepwise', 'BudgetStepSettings',
+           'measured_search', 'random_search', 'tpe', 'fisher', 'greedy', 'bits_only', 'at_once', 'BudgetStepSettings',
            'budget_step', 'compare', 'hypervolume', 'plot_methods']
 
 # %% ../../nbs/06b_baselines.ipynb #8f902f89
@@ -20,9 +20,9 @@ from ..core import LightVisionError, parse_size, seed_of, show_size, write_atomi
 from ..models.checkpoint import edits_of
 from ..models.classifier import Classifier
 from ..training import Context
-from .budget import (BudgetSettings, check_budget, continue_from, fit_budget,
+from .budget import (BudgetSettings, check_budget, continue_from, epochs_for, fit_budget,
                                          iterative_schedule, prune_to, teacher_for, train_candidate,
-                                         usual_bits)
+                                         unpruned_bytes, usual_bits)
 from .pruning import grain
 from .recipe import step
 from .sensitivity import (Allocation, FileSize, Probe, allocation_at, best_allocation,
@@ -130,47 +130,50 @@ def train_best(allocations: list, # best first
                context, # teacher, seed, device, progress
                folder, # where the search lives and resumes
                probe: Probe, # of the uncompressed network
+               shares: list, # epochs of each trial and of the final fine-tuning, of `epochs_for`
               ) -> list: # points of `train_candidate`
     "Train the first allocations for a little, and the best of them for long"
     points, n = [], len(allocations)
     def first(allocation):
         notes = dict(divergence=probe(allocation), measured=0 if points else probe.count)
         return prune_to(model, probe, allocation), allocation, notes
-    def train(name, make, *training):
-        points.append(train_candidate(folder/name, make, task, settings, context, *training))
-    for i in range(settings.iterations - 1):
+    def train(name, make, *epochs):
+        points.append(train_candidate(folder/name, make, task, settings, context, *epochs))
+    for i, epochs in enumerate(shares[:-1]):
         make = lambda: first(allocations[i]) if i < n else continue_from(points[i - n])
-        train(f"trial{i + 1}", make, settings.trial_epochs, settings.trial_fraction)
+        train(f"trial{i + 1}", make, epochs)
     best = max(points[-n:], key=lambda p: p["val_accuracy"], default=None)
-    train("untrained", lambda: continue_from(best) if best else first(allocations[0]), 0)
-    train("last", lambda: continue_from(points[-1]), settings.epochs)
+    train("untrained", lambda: continue_from(best) if best else first(allocations[0]))
+    train("last", lambda: continue_from(points[-1]), shares[-1], settings.epochs - settings.float_epochs)
     return points
 
 # %% ../../nbs/06b_baselines.ipynb #56d3d6ed
 def uniform_bits(model, budget, task, settings, context, folder, limit=None): # as `iterative_schedule`
     "The same bits everywhere, nothing removed"
     size = check_budget(model, budget, task, settings, context)
-    each = (uniform_allocation(size, b, 1, settings) for b in size.bits)
+    each = [uniform_allocation(size, b, 1, settings) for b in size.bits if b >= settings.min_bits]
     allocations = [p for p in each if size(p) <= budget]
     if not allocations:
         raise LightVisionError(f"uniform_bits does not get {model.config['arch']} into {show_size(budget)}: "
-                               f"at {size.bits[-1]} bits it has "
-                               f"{size(uniform_allocation(size, size.bits[-1], 1, settings)):,} bytes; "
+                               f"with the fewest bits it has {size(each[-1]):,} bytes; "
                                "allow more, or prune as well")
     return train_best(allocations, model, task, settings, context, folder,
-                      Probe(model, size, task, settings, context))
+                      Probe(model, size, task, settings, context),
+                      epochs_for(unpruned_bytes(size)/budget, settings))
 
 # %% ../../nbs/06b_baselines.ipynb #ed06dca2
 def uniform(model, budget, task, settings, context, folder, limit=None): # as `iterative_schedule`
     "The same bits and the same fraction of the width everywhere"
     size = check_budget(model, budget, task, settings, context)
-    allocations = [p for p in (widest(size, b, budget, settings) for b in size.bits) if p]
-    smallest = uniform_allocation(size, size.bits[-1], 1 - settings.max_ratio, settings)
+    bits = [b for b in size.bits if b >= settings.min_bits]
+    allocations = [p for p in (widest(size, b, budget, settings) for b in bits) if p]
+    smallest = uniform_allocation(size, bits[-1], 1 - settings.max_ratio, settings)
     if not allocations:
         raise LightVisionError(f"uniform does not get {model.config['arch']} into {show_size(budget)}: its "
                                f"smallest allocation has {size(smallest):,} bytes; allow more")
     probe = Probe(model, size, task, settings, context)
-    return train_best(sorted(allocations, key=probe), model, task, settings, context, folder, probe)
+    return train_best(sorted(allocations, key=probe), model, task, settings, context, folder, probe,
+                      epochs_for(unpruned_bytes(size)/budget, settings))
 
 # %% ../../nbs/06b_baselines.ipynb #0c00b2c9
 START = 30 # random choices before TPE suggests any
@@ -196,22 +199,23 @@ def measured_search(suggest, # (options, rng) -> choice: what to try next
     size = check_budget(model, budget, task, settings, context)
     options, path = options_of(size, size.full.widths, settings), Path(folder)/"candidates.json"
     probe = Probe(model, size, task, settings, context)
+    shares = epochs_for(unpruned_bytes(size)/budget, settings)
     if not path.exists():
         rng, found = np.random.default_rng(seed_of(context.seed, "search")), {}
         project = BudgetProjection(size, options, budget)
-        for n in range(settings.iterations*(sum(map(len, options.values())) - len(options) + 2)):
+        for n in range(len(shares)*(sum(map(len, options.values())) - len(options) + 2)):
             picked = project((lean_choice if n < START else suggest)(options, rng), rng)
             if picked is None: continue
             allocation = project.allocation(picked)
             divergence = probe(allocation)
             tell(picked, divergence)
             found[json.dumps(dataclasses.asdict(allocation))] = divergence
-        first = sorted(found, key=found.get)[:settings.iterations]
+        first = sorted(found, key=found.get)[:len(shares)]
         write_atomic(path, json.dumps(dict(count=probe.count, allocations=first)))
     known = json.loads(path.read_text())
     probe.count = known["count"]
     return train_best([Allocation(**json.loads(p)) for p in known["allocations"]], model, task, settings,
-                      context, folder, probe)
+                      context, folder, probe, shares)
 
 # %% ../../nbs/06b_baselines.ipynb #0492088e
 def random_search(model, budget, task, settings, context, folder, limit=None): # as `iterative_schedule`
@@ -246,7 +250,7 @@ def tpe(model, budget, task, settings, context, folder, limit=None): # as `itera
 
 # %% ../../nbs/06b_baselines.ipynb #48bb4100
 def fisher(model, budget, task, settings, context, folder, limit=None): # as `iterative_schedule`
-    "The integer program with second-order estimates"
+    "The integer program with second-order estimates of everything"
     return iterative_schedule(model, budget, task, settings, context, folder, limit, measure=fisher_estimates)
 
 # %% ../../nbs/06b_baselines.ipynb #1b3e4b45
@@ -261,14 +265,14 @@ def bits_only(model, budget, task, settings, context, folder, limit=None): # as 
                               choose=bits_only_allocation)
 
 # %% ../../nbs/06b_baselines.ipynb #a6f40ac8
-def stepwise(model, budget, task, settings, context, folder, limit=None): # as `iterative_schedule`
-    "BAIC in three iterations"
-    settings = dataclasses.replace(settings, iterations=3)
+def at_once(model, budget, task, settings, context, folder, limit=None): # as `iterative_schedule`
+    "BAIC in one iteration"
+    settings = dataclasses.replace(settings, iterations=1)
     return iterative_schedule(model, budget, task, settings, context, folder, limit)
 
 METHODS = dict(baic=iterative_schedule, fisher=fisher, greedy=greedy, bits_only=bits_only,
                uniform_bits=uniform_bits, uniform=uniform, random_search=random_search, tpe=tpe,
-               stepwise=stepwise)
+               at_once=at_once)
 MAY_NOT_FIT = "bits_only", "uniform_bits", "uniform" # what they vary may be too little for a budget
 
 # %% ../../nbs/06b_baselines.ipynb #98db8ecf

@@ -6,8 +6,8 @@
 __all__ = ['FORMATS', 'Allocation', 'AllocationSettings', 'FileSize', 'shapes_for', 'edits_for', 'width_options', 'policy_bits',
            'options_of', 'allocation_of', 'allocation_at', 'smallest_allocation', 'MeasuredSize', 'cost_model',
            'file_size', 'Probe', 'sensitivities', 'plot_sensitivity', 'read_sensitivity', 'fisher_estimates',
-           'sensitivities_for', 'suppress_stdout', 'solve', 'resource_tables', 'amount_used', 'best_allocation',
-           'width_tables', 'estimated', 'measured_widths']
+           'estimated', 'sensitivities_for', 'suppress_stdout', 'solve', 'resource_tables', 'amount_used',
+           'best_allocation', 'width_tables', 'measured_widths']
 
 # %% ../../nbs/06_sensitivity.ipynb #77e7dd38
 import copy, ctypes, dataclasses, itertools, math, os, sys, tempfile, warnings
@@ -59,17 +59,17 @@ class AllocationSettings(Settings):
     "What there is to choose from, and how sensitivity is measured"
     format: str = "onnx" # of the file whose bytes count: one of `FORMATS`
     steps: int = 8 # widths to choose from: eighths of the full one, and below the last each a third less
-    max_ratio: float = 0.875 # no group loses more than this fraction
+    max_ratio: float = 0.96875 # no group loses more than this fraction
     round_to: int = 4 # widths are multiples of this, finer in narrow groups
-    min_bits: int = 2 # fewest bits of weights to choose from
-    first_last_bits: int = 2 # likewise of the layers at both ends
-    depthwise_bits: int = 2 # likewise of depthwise convolutions
+    min_bits: int = 4 # fewest bits of weights to choose from; 2 need a longer training than the default
+    first_last_bits: int = 8 # likewise of the layers at both ends
+    depthwise_bits: int = 8 # likewise of depthwise convolutions: few weights, and many answers hang on each
     # how sensitivity of widths is found: "measured", or "estimated" to second order; that of bits is measured
-    scope: str = "measured"
+    scope: str = "estimated"
     # training images on which sensitivity is measured; for EuroSAT, 64 gave slightly worse allocations in
     # half the time
     sensitivity_images: int = 128
-    criterion: str = "taylor" # which units go first: one of `pruning.CRITERIA`
+    criterion: str = "fisher" # which units go first: one of `pruning.CRITERIA`
     activation_bits: int = 8 # bits of activations; they cost time, not bytes, so there is nothing to choose
     # bits of scales and biases in the file, see `PtqSettings`; most of a narrow network would else be floats
     float_bits: int = 16
@@ -117,7 +117,6 @@ class FileSize:
         settings = settings or AllocationSettings()
         self.config, self.groups = model.config, find_groups(model)
         self.activation_bits, self.float_bits = settings.activation_bits, settings.float_bits
-        self.bits = [b for b in self.bits if b >= settings.min_bits]
         self.modules = dict(model.named_modules())
         eight = fold_batch_norm(insert_quantizers(copy.deepcopy(model), lambda *_: 8, self.activation_bits))
         layers, state = quantized_layers(eight), eight.state_dict().values()
@@ -354,7 +353,11 @@ class Probe:
         self.model = _still(model, device)
         self.x = to_float(task.images[_sample(task, settings, context)].to(device))
         with torch.no_grad(): self.expected = self.model(self.x)
-        found = found or scores(model, size.groups, settings.criterion, task, settings, context)
+        model, self.by_image = copy.deepcopy(model).to(device), None
+        if settings.scope == "estimated" or (found is None and settings.criterion == "fisher"):
+            self.by_image = changes_by_image(model, size.groups, task, settings, context)
+        if found is None:
+            found = scores(model, size.groups, settings.criterion, task, settings, context, self.by_image)
         self.ranks = _ranks(size.groups, found)
 
 # %% ../../nbs/06_sensitivity.ipynb #50109218
@@ -477,6 +480,23 @@ def fisher_estimates(probe: Probe, # of the network as it is now
     return {v: np.maximum.accumulate(np.array([sums.get((v, o), 0.0) for o in values]))
             for v, values in options.items()}
 
+# %% ../../nbs/06_sensitivity.ipynb #5413ebd6
+def estimated(options: dict, # of `options_of`; its widths are looked at
+              groups: list, # of `find_groups`
+              ranks: dict, # units by the group's name, the best first
+              by_image: list, # of `changes_by_image`, one of each group
+             ) -> dict: # as `sensitivities`, of the widths
+    "Sensitivity of each width to second order: half the mean square of what the units that go sum up to"
+    nats = {}
+    for g, change in zip(groups, by_image):
+        if ("widths", g.name) not in options: continue
+        of_units = change.sum(1)[:, ranks[g.name]].double().cpu() # [images, units], the best first
+        left = of_units.sum(1, keepdim=True) - of_units.cumsum(1) # what goes when n + 1 stay
+        squares = torch.cat([of_units.sum(1, keepdim=True), left], 1).pow(2).mean(0)/2
+        values = squares[options["widths", g.name]].numpy()
+        nats["widths", g.name] = np.maximum.accumulate(values - values[0])
+    return nats
+
 # %% ../../nbs/06_sensitivity.ipynb #466caf33
 def sensitivities_for(probe: Probe, # of the network as it is now; its settings' scope
                       allocation: Allocation, # where we stand
@@ -484,9 +504,9 @@ def sensitivities_for(probe: Probe, # of the network as it is now; its settings'
                      ) -> dict: # as `sensitivities`
     "Sensitivities as the setting `scope` asks for"
     if probe.scope == "measured": return sensitivities(probe, allocation, options)
-    widths = {v: o for v, o in options.items() if v[0] == "widths"}
-    bits = {v: o for v, o in options.items() if v not in widths}
-    return fisher_estimates(probe, allocation, widths, len(probe.x)) | sensitivities(probe, allocation, bits)
+    bits = {v: o for v, o in options.items() if v[0] == "bits"}
+    return (estimated(options, probe.size.groups, probe.ranks, probe.by_image)
+            | sensitivities(probe, allocation, bits))
 
 # %% ../../nbs/06_sensitivity.ipynb #0d586dfa
 @contextmanager
@@ -619,22 +639,6 @@ def width_tables(size: FileSize, # of the network as it is now
     found = [((v,), (t - least[v])[None]) for v, t in singles.items()]
     return found + [(vs, t[None]) for vs, t in pairs.items()], fixed + sum(least.values())
 
-# %% ../../nbs/06_sensitivity.ipynb #5413ebd6
-def estimated(options: dict, # ("widths", group) -> widths, descending
-              groups: list, # of `find_groups`
-              found: list, # of `pruning.scores`; None for a group: its order is as it stands
-              by_image: list, # of `changes_by_image`
-             ) -> dict: # as `sensitivities`
-    "Sensitivity of each width to second order: half the mean square of what the units that go sum up to"
-    nats, ranks = {}, _ranks(groups, found)
-    for g, change in zip(groups, by_image):
-        of_units = change.sum(1)[:, ranks[g.name]].double().cpu() # [images, units], the best first
-        left = of_units.sum(1, keepdim=True) - of_units.cumsum(1) # what goes when n + 1 stay
-        squares = torch.cat([of_units.sum(1, keepdim=True), left], 1).pow(2).mean(0)/2
-        values = squares[options["widths", g.name]].numpy()
-        nats["widths", g.name] = np.maximum.accumulate(values - values[0])
-    return nats
-
 # %% ../../nbs/06_sensitivity.ipynb #f8e29ffa
 def measured_widths(model: Classifier, # float
                     groups: list, # of `find_groups`
@@ -662,7 +666,7 @@ def measured_widths(model: Classifier, # float
     if reached <= fraction: return [o[-1] for o in options.values()]
     if settings.scope == "estimated":
         by_image = by_image or changes_by_image(model, size.groups, task, settings, context)
-        nats = estimated(options, size.groups, found, by_image)
+        nats = estimated(options, size.groups, _ranks(size.groups, found), by_image)
     else:
         here = Allocation(size.full.widths, {})
         nats = sensitivities(Probe(model, size, task, settings, context, found), here, options)

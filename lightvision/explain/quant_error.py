@@ -51,7 +51,7 @@ def layer_errors(model: Classifier, # float, trained
                 ) -> pd.DataFrame: # a row a layer: weights, weight_error, output_error, sensitivity in nats
     "Cheap errors of each layer's quantized weights, and what they do to the network's outputs"
     check_bits(bits, allowed=(4, 2))
-    settings, context = AllocationSettings(), context or Context(progress=False)
+    settings, context = AllocationSettings(scope="measured"), context or Context(progress=False)
     size = FileSize(model, settings)
     # no unit is removed here, so none is scored
     probe = Probe(model, size, task, settings, context, [None]*len(size.groups))

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from ..core import LightVisionError
 from ..data.folders import content_hash
+from ..data.task import fewer
 from ..deploy.reopen import load_network
 from ..models.checkpoint import load_model
 from ..training import Context, fingerprint, predict
-from ..compress.budget import BudgetSettings, Result, fewer, fit_budget
+from ..compress.budget import BudgetSettings, Result, fit_budget
 from ..compress.recipe import Recipe
 from ..measure.latency import latency_limit
 from .plan import (POOL, DataSource, Run, absolute, code_hash, folder_name, load_source,

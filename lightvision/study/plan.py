@@ -12,7 +12,6 @@ import ast
 import hashlib
 import inspect
 import json
-import math
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import import_module
@@ -110,9 +109,8 @@ def recipes_of(plan: Plan,  # whose recipes hold for a model without its own
 def total_epochs(recipe: str,  # its short name
                  settings: dict,  # by step
                  ) -> int:
-    "Epochs of all steps; a step that a recipe has twice counts twice, and a search's trials count."
-    steps = Recipe.parse(recipe, settings).steps
-    return math.ceil(sum(getattr(s.settings, "total_epochs", 0) for s in steps))
+    "Epochs of all steps; a step that a recipe has twice counts twice."
+    return sum(getattr(s.settings, "epochs", 0) for s in Recipe.parse(recipe, settings).steps)
 
 # %% ../../nbs/11_plan.ipynb #9a817582
 POOL = "pool"  # the folder of Runs, shared by all studies of one output folder
