@@ -172,7 +172,7 @@ def fit_budget(model: Classifier, # trained
                task: Task, # train and val are read; test once, for the record
                size: str, # of the file, as people write it: "250KB", "0.5MB", or bytes
                format: str = "onnx", # of that file: "onnx", "tflite", "pte" or "safetensors"
-               epochs: int = 4, # of the final fine-tuning; 8 for less than a twentieth of the float file
+               epochs: int = 8, # of all training
                min_accuracy: float = None, # least validation accuracy, a fraction of the network's own
                seed: int = 0, # of order, augmentation and calibration
                folder: str = None, # where the search goes on; None: nothing is kept

@@ -238,6 +238,9 @@ def _teacher_of(context):
         raise LightVisionError("kd needs a teacher: name one in the plan with teacher: ...")
     return context.teacher
 
+def _rise(done, warmup): # `done` is a tensor on a GPU, which must not be read back
+    return (done/warmup).clamp(max=1) if torch.is_tensor(done) else min(1.0, done/warmup)
+
 # %% ../../nbs/03_distillation.ipynb #2ee797e4
 def distill_loss(settings: DistillSettings = DistillSettings(), # loss, temperature, weights, places
                 ): # (model, x, y, context) -> number; "hint" needs the projectors of `distilling`
@@ -257,7 +260,7 @@ def distill_loss(settings: DistillSettings = DistillSettings(), # loss, temperat
         else: parts = [attention_loss(f, h) for f, h in zip(features, hints)]
         if parts: soft = soft + s.feature_weight*sum(parts)/len(parts)
         hard = F.cross_entropy(logits.float(), y, label_smoothing=s.label_smoothing)
-        rise = min(1.0, context.done/given.warmup) if given.warmup else 1.0
+        rise = _rise(context.done, given.warmup) if given.warmup else 1.0
         return given.labels*hard + rise*given.teacher*soft
     # the checkpoint's key holds this name, so another setting refuses the checkpoint
     loss.__qualname__ = f"distill_loss({s}, {given})"

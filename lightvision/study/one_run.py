@@ -102,7 +102,7 @@ def search_folder(out,  # output folder
                   task: str,  # as a `DataSource` has it
                   model,  # trained
                   limits: list,  # size, format and what else bounds the search
-                  epochs: int,  # of the final fine-tuning
+                  epochs: int,  # of all training
                   seed: int,  # of the search
                   ) -> Path:
     "The folder of a search; the same call finds it again"
