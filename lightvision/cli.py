@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['METHODS', 'COMMANDS', 'BENCHES', 'FULL', 'REFUSED', 'prepare', 'show', 'accuracies', 'train', 'recipe_of', 'compress',
            'check_fraction', 'budget', 'ship', 'evaluate', 'predict', 'suffixes_of', 'export', 'support', 'find_plan',
-           'print_forecast', 'opened_plan', 'study', 'results', 'print_table', 'bench_input', 'bench_runner',
-           'bench_latency', 'bench_instructions', 'named_models', 'bench_vendor', 'bench_budget', 'usage', 'parser_of',
-           'find_command', 'note', 'readable_error', 'main']
+           'print_forecast', 'opened_plan', 'study', 'results', 'print_table', 'bench_input', 'bench_training',
+           'bench_runner', 'bench_latency', 'bench_instructions', 'named_models', 'bench_vendor', 'bench_budget',
+           'usage', 'parser_of', 'find_command', 'note', 'readable_error', 'main']
 
 # %% ../nbs/12_cli.ipynb #467001b7
 import errno
@@ -431,7 +431,7 @@ def find_plan(plan: str,  # a path, or the name of a plan in nbs/plans
 # %% ../nbs/12_cli.ipynb #ff96c8e2
 def print_forecast(plan,  # a `Plan`
                    pool,  # the folder of the Runs' folders
-                   workers: int,  # Runs at a time; None: one a GPU, or one a core
+                   workers: int,  # Runs at a time; None: one a core; more on a GPU
                    threads: int,  # CPU threads of a Run; None: the cores divided among the workers
                    ):
     "What a study would do, and for how long."
@@ -484,7 +484,7 @@ def opened_plan(plan: str,  # a YAML file, the name of one in nbs/plans, or a pa
 # %% ../nbs/12_cli.ipynb #b3e9f4fa
 def study(plan: str,  # a YAML file, the name of one in nbs/plans, or a packed study (.tar)
           out: str = "runs",  # output folder
-          workers: int = None,  # Runs at a time on this machine; default: one a GPU, or one a core
+          workers: int = None,  # Runs at a time on this machine; default: one a core; more on a GPU
           threads: int = None,  # CPU threads of a Run; default: the cores divided among the workers
           scheduler: str = None,  # tcp://host:port of a Dask cluster whose workers see the same output folder
           dry_run: store_true = False,  # print what would run and for how long, and stop
@@ -583,6 +583,20 @@ def bench_input(dataset: str = "eurosat",  # the task whose images are used
     "Our input pipeline against torchvision's ImageFolder and DataLoader."
     from lightvision.measure.input_pipeline import bench_input
     print_table(bench_input(dataset, arch, batch_size=batch_size, seconds=seconds), out)
+
+# %% ../nbs/12_cli.ipynb #db77b0cd
+def bench_training(dataset: str = "eurosat",  # the task whose images are used
+                   arch: str = "mobilenetv2_100",  # the network that is trained
+                   batch_size: int = 64,  # images a step
+                   seconds: float = 10.,  # timed seconds of each loop
+                   runs: int = None,  # trainings at once; default: one a core, at most 16; 0: none
+                   device: str = "auto",  # cpu, cuda or auto: a GPU where there is one
+                   out: str = None,  # also write the table to this .csv file
+                   ):
+    "Our training step against a bare PyTorch loop and one with a DataLoader, alone and many at once."
+    from lightvision.measure.training import bench_training
+    table = bench_training(dataset, arch, batch_size=batch_size, seconds=seconds, runs=runs, device=device)
+    print_table(table, out)
 
 # %% ../nbs/12_cli.ipynb #35e7f7d5
 def bench_runner(out: str = None):  # also write the table to this .csv file
@@ -695,8 +709,8 @@ def bench_budget(checkpoints: Param("model.safetensors of fp32 Runs, one a seed"
 COMMANDS = dict(ship=ship, prepare=prepare, train=train, compress=compress, budget=budget,
                 evaluate=evaluate, predict=predict, export=export, support=support, study=study,
                 results=results)
-BENCHES = {"input": bench_input, "runner": bench_runner, "latency": bench_latency, "vendor": bench_vendor,
-           "instructions": bench_instructions, "budget": bench_budget}
+BENCHES = {"input": bench_input, "training": bench_training, "runner": bench_runner, "latency": bench_latency,
+           "vendor": bench_vendor, "instructions": bench_instructions, "budget": bench_budget}
 
 def usage() -> str:  # text
     "The commands, a line each."

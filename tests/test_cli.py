@@ -21,7 +21,7 @@ def one_line(done, *words):
 
 
 @pytest.mark.parametrize("command", ["prepare", "train", "compress", "budget", "evaluate", "predict", "export", "study", "results",
-                                     "bench input", "bench runner", "bench latency", "bench instructions", "bench vendor", "bench budget"])
+                                     "bench input", "bench training", "bench runner", "bench latency", "bench instructions", "bench vendor", "bench budget"])
 def test_help_comes_from_the_docments(capsys, command):
     with pytest.raises(SystemExit) as end: main([*command.split(), "--help"])
     shown = capsys.readouterr().out

@@ -146,3 +146,19 @@ def test_the_first_hour_of_contributing_works_as_written(tmp_path):
     records = pd.read_csv(tmp_path/"runs"/"my-first"/"records.csv")
     assert (records.recipe == "distill(loss=mse)").sum() == 1 and len(records) == 4
     assert (tmp_path/"runs"/"my-first"/"report.html").exists()
+
+
+def test_the_script_for_a_gpu_says_what_it_cannot_do(tmp_path):
+    script = [sys.executable, ROOT/"tools"/"gpu_check.py", "--tiny", "--out", tmp_path]
+    done = subprocess.run([*script, "study"], capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["found"] == "no --study given"
+    assert json.loads((tmp_path/"gpu_check.jsonl").read_text())["part"] == "study"
+    assert "no part speeed: use speed" in subprocess.run([*script, "speeed"], capture_output=True, text=True).stderr
+
+
+@pytest.mark.long
+def test_the_script_for_a_gpu_is_rehearsed_on_a_cpu(tmp_path):
+    done = subprocess.run([sys.executable, ROOT/"tools"/"gpu_check.py", "--tiny", "--out", tmp_path, "speed", "equal", "together"], capture_output=True, text=True)
+    found = {line["part"]: line["found"] for line in map(json.loads, done.stdout.splitlines())}
+    assert found["equal"]["same_seed_same_bits"] and found["equal"]["graph_as_plain"]
+    assert found["together"]["four"] > 0 and found["speed"][0]["loop"] == "lightvision"

@@ -1,10 +1,12 @@
 """Training survives what happens to it: a kill, a cut-off file, a loss that blows up, a misspelled name."""
 import os, signal, subprocess, sys, time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest, torch
 
 from conftest import numbers
+import lightvision.training as training
 from lightvision.core import LightVisionError
 from lightvision.data.datasets import get_task
 from lightvision.models.checkpoint import load_model, save_model
@@ -148,3 +150,47 @@ def test_a_network_that_channels_last_would_break_is_trained_in_a_process_that_l
             "print('alive')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "alive" in done.stdout, done.stderr[-300:]
+
+
+def recovered(task, recipe, **settings):
+    "A network after a recipe of steps that train, with a teacher"
+    context = Context(device="cpu", progress=False, teacher=new_model(task, seed=1))
+    given = {str(step.token): dict(epochs=1, batch_size=16, **settings) for step in Recipe.parse(recipe).steps}
+    for step in ("kd", "distill"):
+        if step in given: given[step]["worse_teacher"] = True
+    return Recipe.parse(recipe, given).apply(new_model(task), task, context)
+
+
+@pytest.mark.parametrize("recipe", ["kd", "prune50", "qat4", "finetune"])
+def test_a_recorded_step_computes_what_the_plain_one_does(task, monkeypatch, recipe):
+    "Without a GPU the recording is imitated: what is replayed is the step itself, on inputs at fixed addresses."
+    plain, real, recorded = recovered(task, recipe, ema=0.9), training.stepping, []
+
+    @contextmanager
+    def stepping(*args):
+        with real(*args) as step:
+            recorded.append(training.Graphed(step, lambda function, given: lambda: function(*given)))
+            yield recorded[-1]
+
+    monkeypatch.setattr(training, "stepping", stepping)
+    assert same(recovered(task, recipe, ema=0.9), plain)
+    assert recorded and all(step.replay for step in recorded)
+
+
+@pytest.mark.parametrize("loss", ["kd", "dkd", "dist", "hint", "attention"])
+def test_a_step_reads_nothing_back(task, monkeypatch, loss):
+    "A GPU would wait for each reading, and a recorded step cannot have any."
+    real = training.stepping
+
+    @contextmanager
+    def stepping(*args):
+        def refused(*_): raise AssertionError("a number was read back")
+        with real(*args) as step:
+            def watched(*given):
+                with monkeypatch.context() as within:
+                    for name in ("item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__"): within.setattr(torch.Tensor, name, refused)
+                    return step(*given)
+            yield watched
+
+    monkeypatch.setattr(training, "stepping", stepping)
+    recovered(task, "kd", loss=loss)
