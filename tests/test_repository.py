@@ -158,7 +158,7 @@ def test_the_script_for_a_gpu_says_what_it_cannot_do(tmp_path):
 
 @pytest.mark.long
 def test_the_script_for_a_gpu_is_rehearsed_on_a_cpu(tmp_path):
-    done = subprocess.run([sys.executable, ROOT/"tools"/"gpu_check.py", "--tiny", "--out", tmp_path, "speed", "equal", "together"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, ROOT/"tools"/"gpu_check.py", "--tiny", "--out", tmp_path, "speed", "equal", "compile", "together"], capture_output=True, text=True)
     found = {line["part"]: line["found"] for line in map(json.loads, done.stdout.splitlines())}
     assert found["equal"]["same_seed_same_bits"] and found["equal"]["graph_as_plain"]
-    assert found["together"]["four"] > 0 and found["speed"][0]["loop"] == "lightvision"
+    assert found["together"]["four"] > 0 and found["compile"]["compiled"] > 0 and found["speed"][0]["loop"] == "lightvision"

@@ -6,6 +6,7 @@
 Parts (name some to run only those), each in a process of its own with a time limit, so that one that fails stops no other:
     speed     `lightvision bench training`: our step plain, recorded as a CUDA graph, many at once, beside bare loops
     equal     one seed trained twice, side by side, and once without the graph: are the weights equal, bit by bit?
+    compile   torch.compile(mode="reduce-overhead") under a bare step: is it as fast as our recorded step, and simpler?
     together  four seeds in one process (torch.func.vmap) against one: is it worth more than processes side by side?
     study     the packed study, all Runs at once, and its finished Runs packed again (OUT/back.tar, for `lightvision results --merge`)
 What comes of it is printed, and written to OUT/gpu_check.jsonl, line by line as it comes.
@@ -19,7 +20,7 @@ from pathlib import Path
 
 FULL = dict(dataset="eurosat", arch="mobilenetv2_100", batch_size=64, images=18_900, epochs=2, seconds=10.0, device="cuda")
 TINY = dict(dataset="landcover-mini", arch="test_resnet", batch_size=16, images=160, epochs=1, seconds=0.5, device="cpu")
-LIMITS = dict(speed=150, equal=120, together=60, study=420)  # seconds
+LIMITS = dict(speed=150, equal=120, compile=240, together=60, study=420)  # seconds
 
 
 def speed(given, out, study):
@@ -51,6 +52,31 @@ def equal(given, out, study):
     return dict(graph=[a, b], plain=plain, same_seed_same_bits=a["weights"] == b["weights"], graph_as_plain=a["weights"] == plain["weights"])
 
 
+def rate(given, work, images):
+    "Images a second of some work"
+    import torch
+    wait = torch.cuda.synchronize if given["device"] == "cuda" else lambda: None
+    for _ in range(3): work()
+    wait(); start, n = time.perf_counter(), 0
+    while time.perf_counter() - start < given["seconds"]/2: work(); n += 1
+    wait()
+    return images*n/(time.perf_counter() - start)
+
+
+def compiled(given, out, study):
+    import torch
+    from lightvision.measure.training import bare_step
+    from lightvision.models.classifier import create_model
+    model, size = create_model(given["arch"], 10, 64, weights="scratch"), given["batch_size"]
+    model = model.to(given["device"], memory_format=torch.channels_last).train()
+    x, y = torch.rand(size, 3, 64, 64, device=given["device"]), torch.randint(10, (size,), device=given["device"])
+    plain = bare_step(model)
+    start, found = time.perf_counter(), dict(plain=rate(given, lambda: plain(x, y), size))
+    step = bare_step(torch.compile(model, mode="reduce-overhead"))
+    step(x, y)
+    return found | dict(compile_seconds=round(time.perf_counter() - start, 1), compiled=rate(given, lambda: step(x, y), size))
+
+
 def together(given, out, study):
     import torch
     from torch import nn
@@ -69,14 +95,8 @@ def together(given, out, study):
     params, buffers = stack_module_state(models)
     many, one = vmap(grad(loss), randomness="different"), grad(loss)
     alone = [{k: v[0] for k, v in state.items()} for state in (params, buffers)]
-    def rate(work, images):
-        wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-        for _ in range(3): work()
-        wait(); start, n = time.perf_counter(), 0
-        while time.perf_counter() - start < given["seconds"]/2: work(); n += 1
-        wait()
-        return images*n/(time.perf_counter() - start)
-    rates = dict(one=rate(lambda: one(*alone, x[0], y[0]), given["batch_size"]), four=rate(lambda: many(params, buffers, x, y), 4*given["batch_size"]))
+    rates = dict(one=rate(given, lambda: one(*alone, x[0], y[0]), given["batch_size"]),
+                 four=rate(given, lambda: many(params, buffers, x, y), 4*given["batch_size"]))
     return dict(rates, gain=rates["four"]/rates["one"])
 
 
@@ -91,7 +111,7 @@ def study(given, out, study):
     return dict(seconds=round(seconds), back=(out/"back.tar").stat().st_size)
 
 
-PARTS = dict(speed=speed, equal=equal, together=together, study=study)
+PARTS = {"speed": speed, "equal": equal, "compile": compiled, "together": together, "study": study}
 
 
 def main():
