@@ -35,6 +35,8 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     "How to search, and how to train what was found"
     epochs: int = 8 # of all training
     recovery: str = "self" # the uncompressed network teaches
+    # teacher's fraction of the loss; labels count as much, for a briefly trained network can still learn
+    weight: float | None = 0.5
     label_smoothing: float = 0.0 # the teacher says how likely the other classes are
     lr: float = 1e-3 # peak learning rate where the divergence is 1 nat or more; see `scaled_lr`
     float_fraction: float = 0.5 # of the epochs, before weights are put on grids; the iterations share these
