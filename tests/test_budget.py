@@ -15,7 +15,7 @@ from lightvision.compress.baselines import METHODS, compare, hypervolume
 from lightvision.compress.budget import BudgetSettings, fit_budget
 from lightvision.compress.quantization import quantized_layers
 from lightvision.compress.sensitivity import (Allocation, FileSize, Probe, best_allocation, options_of,
-                                              sensitivities, smallest_allocation, suppress_stdout)
+                                              sensitivities, sensitivities_for, smallest_allocation, suppress_stdout)
 
 SETTINGS = BudgetSettings(format="safetensors", epochs=4, iterations=2, batch_size=20, sensitivity_images=16, calibration_images=32, reestimate=32, steps=4, criterion="magnitude")
 
@@ -139,8 +139,9 @@ def test_the_probe_and_the_search_never_see_validation_or_test(task, context):
     other = task.images.clone()
     other[(task.splits != 0)] = 0 # validation and test images are black
     blind = dataclasses.replace(task, images=other)
-    seen = [sensitivities(Probe(model, size, t, SETTINGS, context), size.full, options) for t in (task, blind)]
-    assert all((seen[0][v] == seen[1][v]).all() for v in options)
+    for measure in (sensitivities, sensitivities_for):  # the second estimates widths, as a search does
+        seen = [measure(Probe(model, size, t, SETTINGS, context), size.full, options) for t in (task, blind)]
+        assert all((seen[0][v] == seen[1][v]).all() for v in options)
 
 def test_the_results_page_of_the_evidence(tmp_path):
     import papermill

@@ -55,7 +55,8 @@ def equal(given, out, study):
 def rate(given, work, images):
     "Images a second of some work"
     import torch
-    wait = torch.cuda.synchronize if given["device"] == "cuda" else lambda: None
+    from lightvision.measure.input_pipeline import waiter
+    wait = waiter(torch.device(given["device"]))
     for _ in range(3): work()
     wait(); start, n = time.perf_counter(), 0
     while time.perf_counter() - start < given["seconds"]/2: work(); n += 1

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOCKET_PATH', 'BARE', 'OURS', 'pick', 'original_files', 'torchvision_transform', 'resident', 'ours', 'image_folder',
-           'check_sockets', 'take_turn', 'training_step', 'scratch_folder', 'input_rounds', 'input_table',
+           'check_sockets', 'take_turn', 'waiter', 'training_step', 'scratch_folder', 'input_rounds', 'input_table',
            'bench_input', 'plot_inputs']
 
 # %% ../../nbs/09c_input_pipeline.ipynb #574d1e2c
@@ -170,6 +170,13 @@ def take_turn(
     finally: stream.close()
     return rate, first
 
+# %% ../../nbs/09c_input_pipeline.ipynb #c20c5201
+def waiter(
+    device: torch.device, # where work is done
+): # () -> None
+    "What waits until a device has done all that it was given; a CPU has."
+    return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+
 # %% ../../nbs/09c_input_pipeline.ipynb #eb69f0d4
 def training_step(
     model: torch.nn.Module,   # a classifier; it is trained, in place
@@ -220,7 +227,7 @@ def input_rounds(
 ) -> pd.DataFrame: # one row a turn: round, input, use ("alone" or "training"), rate (images/s), first (s)
     "All contestants, in turns."
     uses = dict(training=training_step(model, settings, device), alone=lambda x, y: None)
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait = waiter(device)
     rows, loaded, args = [], on_device(task, device), dict(batch_size=settings.batch_size, device=device)
     with scratch_folder() as (folder, end_if_asked), deterministic_cudnn():
         original_files(dataset, task, folder)

@@ -25,7 +25,7 @@ from ..training import (Context, Graphed, TrainSettings, cross_entropy, determin
 from ..compress.quantization import PtqSettings, ptq
 from ..compress.sensitivity import AllocationSettings, FileSize, Probe
 from .input_pipeline import (check_sockets, image_folder, original_files, pick,
-                                                scratch_folder, take_turn)
+                                                scratch_folder, take_turn, waiter)
 from .machine import watch_machine
 
 # %% ../../nbs/09f_training_speed.ipynb #ad5aed90
@@ -106,7 +106,7 @@ def training_rounds(dataset: str, # the name that `get_task` was given
                     device: torch.device, # where to train
                    ) -> pd.DataFrame: # one row a turn: round, loop, rate (images/s)
     "All contestants, in turns"
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait = waiter(device)
     loaded, rows, size = on_device(task, device), [], settings.batch_size
     new = lambda: make().to(device, memory_format=torch.channels_last)
     loader = f"{BARE}, DataLoader with {workers} workers"
@@ -134,7 +134,7 @@ def _train_for(dataset, arch, batch_size, images, seconds, device, ready, rates)
     task, settings = pick(get_task(dataset), batch_size, images), TrainSettings(batch_size=batch_size)
     model = create_model(arch, task.n_classes, task.size, weights="scratch")
     model, loaded = model.to(device, memory_format=torch.channels_last), on_device(task, device)
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait = waiter(device)
     with deterministic_cudnn(), our_step(model, loaded, settings) as step:
         take_turn(partial(endless, loaded, settings), step, 0, wait)
         ready.wait(600)
@@ -168,7 +168,7 @@ def other_rates(model: torch.nn.Module, # a float classifier
                 device: torch.device, # where to compute
                ) -> dict: # what -> images a second
     "Forward work of a study"
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait = waiter(device)
     context, rates = Context(device=str(device), progress=False), {}
     def timed(name, n, work):
         work() # the first use of anything is slow
