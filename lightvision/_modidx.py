@@ -2036,5 +2036,6 @@ d = { 'settings': { 'branch': 'main',
                                       'lightvision.training.set_lr': ('training.html#set_lr', 'lightvision/training.py'),
                                       'lightvision.training.stepping': ('training.html#stepping', 'lightvision/training.py'),
                                       'lightvision.training.train_epoch': ('training.html#train_epoch', 'lightvision/training.py'),
+                                      'lightvision.training.training_view': ('training.html#training_view', 'lightvision/training.py'),
                                       'lightvision.training.update_average': ('training.html#update_average', 'lightvision/training.py'),
                                       'lightvision.training.use_bf16': ('training.html#use_bf16', 'lightvision/training.py')}}}

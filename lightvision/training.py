@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CONTIGUOUS', 'HISTORY', 'CLOCK', 'TrainSettings', 'Context', 'resolve_device', 'on_device', 'drawn_batches',
            'batch_of', 'batches', 'n_steps', 'Predictions', 'predict', 'evaluate', 'make_optimizer', 'lr_at', 'set_lr',
-           'mixup', 'averaged_pairs', 'update_average', 'memory_format_of', 'cross_entropy', 'use_bf16', 'stepping',
-           'cuda_graph', 'Graphed', 'train_epoch', 'fingerprint', 'save_checkpoint', 'load_checkpoint',
-           'deterministic_cudnn', 'history_table', 'fit']
+           'mixup', 'averaged_pairs', 'update_average', 'memory_format_of', 'cross_entropy', 'use_bf16',
+           'training_view', 'stepping', 'cuda_graph', 'Graphed', 'train_epoch', 'fingerprint', 'save_checkpoint',
+           'load_checkpoint', 'deterministic_cudnn', 'history_table', 'fit']
 
 # %% ../nbs/02_training.ipynb #e66de2b7
 import copy, dataclasses, hashlib, json, math, time, warnings
@@ -310,6 +310,13 @@ def _show_step(bar, i, steps, epoch, hits, seen, n):
         bar.set_postfix(epoch=epoch, accuracy=f"{int(hits)/seen:.3f}", refresh=False)
     bar.update(n)
 
+# %% ../nbs/02_training.ipynb #b932854e
+def training_view(task: Task, # the task that is trained on
+                  settings: TrainSettings, # augment
+                 ) -> str: # "none" for images as they are
+    "How a training varies its images"
+    return task.view if settings.augment else "none"
+
 # %% ../nbs/02_training.ipynb #4e639604
 @contextmanager
 def _watching(model):
@@ -329,7 +336,7 @@ def stepping(model: torch.nn.Module, # changed in place by each step; on its dev
             ): # yields (rows, numbers) of `drawn_batches` -> the loss, how many answers were right: tensors
     "The training step: forward, backward, update. It reads nothing back"
     device, layout = next(model.parameters()).device, memory_format_of(model)
-    view, bf16 = task.view if settings.augment else "none", use_bf16(settings, device)
+    view, bf16 = training_view(task, settings), use_bf16(settings, device)
     with _watching(model) as last:
         def step(rows, numbers, rng=None):
             x, y = batch_of(task, rows, numbers, view, device)
@@ -406,7 +413,7 @@ def train_epoch(model: torch.nn.Module, # changed in place; on its device, in tr
     "Train for one epoch"
     device, start, seen, hits = next(model.parameters()).device, time.perf_counter(), 0, 0
     drawn = drawn_batches(task, "train", settings.batch_size, context.seed, epoch,
-                          task.view if settings.augment else "none", True)
+                          training_view(task, settings), True)
     every, first, losses, total = 1 if device.type == "cpu" else 20, 0, [], len(drawn)*settings.epochs
     mix = [np.random.default_rng(seed_of(context.seed, epoch, "mixup"))] if settings.mixup else []
     pairs = averaged_pairs(average, model) if average is not None else None

@@ -21,7 +21,8 @@ from ..data.datasets import get_task
 from ..data.task import Task
 from ..models.classifier import create_model
 from ..training import (Context, Graphed, TrainSettings, cross_entropy, deterministic_cudnn,
-                                  drawn_batches, make_optimizer, on_device, predict, resolve_device, stepping)
+                                  drawn_batches, make_optimizer, on_device, predict, resolve_device, stepping,
+                                  training_view)
 from ..compress.quantization import PtqSettings, ptq
 from ..compress.sensitivity import AllocationSettings, FileSize, Probe
 from .input_pipeline import (check_sockets, image_folder, original_files, pick,
@@ -33,9 +34,9 @@ def endless(task: Task, # on the device where it is trained
             settings: TrainSettings, # batch_size, augment
            ): # yields what `stepping` takes: rows, random numbers
     "The batches of one epoch after the other"
-    view = task.view if settings.augment else "none"
     for epoch in itertools.count(1):
-        yield from drawn_batches(task, "train", settings.batch_size, 0, epoch, view, True)
+        yield from drawn_batches(task, "train", settings.batch_size, 0, epoch,
+                                 training_view(task, settings), True)
 
 # %% ../../nbs/09f_training_speed.ipynb #159160d2
 @contextmanager
