@@ -136,11 +136,11 @@ def test_mistakes_get_one_line(refused, tiny, tmp_path, arguments, words):
 
 
 def test_files_for_devices(lightvision, tiny, tmp_path):
-    for name in ("first", "second"):
-        done = lightvision("export", "--checkpoint", tiny, "--formats", "onnx", "ptl", "--name", name)
+    for name, formats in {"first": ["onnx", "ptl"], "second": ["onnx"]}.items():
+        done = lightvision("export", "--checkpoint", tiny, "--formats", *formats, "--name", name)
         assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path/"artifacts/parity.csv").set_index("artifact")
-    assert set(table.index) == {"first.onnx", "first.ptl", "second.onnx", "second.ptl"}
+    assert set(table.index) == {"first.onnx", "first.ptl", "second.onnx"}
     assert all((tmp_path/"artifacts"/name).stat().st_size == size for name, size in table.bytes.items()) and (table.agreement == 1).all()
 
 

@@ -116,7 +116,7 @@ def test_a_small_constant_shift_of_one_class_is_refused():
     assert reason_to_refuse(expected, rounded, "int8", tolerance=100) is not None
 
 
-@pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "tinynet_e"])
+@pytest.mark.parametrize("arch", ["tinynet_e", pytest.param("mobilenetv3_small_050", marks=pytest.mark.long)])
 def test_logits_that_hardly_differ_are_accepted(tmp_path, arch):
     "Those of an untrained network span a millionth; a limit of a thousandth of the largest refused tinynet_e's file."
     context, few = Context(device="cpu", progress=False), get_task("landcover-mini").few(None, 20)

@@ -81,7 +81,7 @@ def reference(tmp_path_factory, forks, given):
     return make
 
 
-LONG = "compress", "budget"  # they write with the functions that the others write with
+LONG = "compress", "budget", "export"  # they write with the functions that the others write with
 NAMES = [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in COMMANDS]
 
 

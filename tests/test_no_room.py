@@ -28,7 +28,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.mark.parametrize("arguments, start, enough", [
     (TRAIN, "64k", "200m"),
-    (TRAIN, "1m", "200m"),
+    pytest.param(TRAIN, "1m", "200m", marks=pytest.mark.long),
     (["compress", "--checkpoint", "CHECKPOINT", "--methods", "ptq"], "64k", "200m"),
     (["export", "--checkpoint", "CHECKPOINT"], "64k", "200m"),
     (["predict", "IMAGE", "--checkpoint", "CHECKPOINT"], "0", "1m"),

@@ -181,6 +181,7 @@ def test_wrong_settings_are_named_in_one_line(make, text):
     assert text in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.long
 def test_the_tower_of_clip_shrinks_and_teaches(task):
     "The largest network we know, with random weights: only its shapes are new."
     few = task.few(None, 1)

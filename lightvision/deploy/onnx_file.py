@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LOW_BIT_TYPES', 'QuantDequant', 'IntegerLayer', 'precision_of', 'deploy_form', 'quiet', 'traced',
-           'operators_read_once', 'onnx_program', 'unsigned_activations', 'padding_inside', 'pack_weights',
-           'without_notes', 'without_clips', 'half_floats', 'without_twins', 'own_zero_points', 'short_names',
-           'facts_for', 'describe', 'for_file', 'to_onnx', 'kernels', 'OnnxSize']
+           'operators_read_once', 'short_forms', 'decomposed_where_needed', 'onnx_program', 'unsigned_activations',
+           'padding_inside', 'pack_weights', 'without_notes', 'without_clips', 'half_floats', 'without_twins',
+           'own_zero_points', 'short_names', 'facts_for', 'describe', 'for_file', 'to_onnx', 'kernels', 'OnnxSize']
 
 # %% ../../nbs/08a_onnx.ipynb #e8e00196
 import contextlib, copy, functools, itertools, json, logging, string, tempfile, warnings
@@ -121,11 +121,37 @@ def operators_read_once():
     if not read: yield; return
     with mock.patch.object(ONNXRegistry, "from_torchlib", functools.partial(_table, read)): yield
 
+# %% ../../nbs/08a_onnx.ipynb #c295c5c8
+def short_forms(program: torch.export.ExportedProgram, # as `traced` gives it
+               ) -> torch.export.ExportedProgram: # the same, changed in place
+    "The mean over an image and the flat vector after it, as torch.onnx would decompose them"
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.adaptive_avg_pool2d.default and [*node.args[1]] == [1, 1]:
+            node.target, node.args = torch.ops.aten.mean.dim, (node.args[0], [-1, -2], True)
+        elif node.target is torch.ops.aten.flatten.using_ints and node.args[1:] == (1,):
+            shape = [-1, int(node.meta["val"].shape[1])]
+            node.target, node.args = torch.ops.aten.view.default, (node.args[0], shape)
+    return program
+
+# %% ../../nbs/08a_onnx.ipynb #1559cfbc
+@contextlib.contextmanager
+def decomposed_where_needed():
+    "torch.onnx decomposes a network's operators only where there is one to decompose"
+    from torch.onnx._internal.exporter import _decomp, _fx_passes
+    decompose = getattr(_fx_passes, "decompose_with_registry", None) # no public names here either
+    read = getattr(_decomp, "get_onnx_implemented_overloads", None)
+    if not (decompose and read): yield; return
+    def where_needed(program, registry):
+        asked, known = {n.target for n in program.graph.nodes if n.op == "call_function"}, {*read(registry)}
+        changing = [f for f in asked if hasattr(f, "_schema") and f._schema.is_mutable] # in place
+        return program if asked <= known and not changing else decompose(program, registry)
+    with mock.patch.object(_fx_passes, "decompose_with_registry", where_needed): yield
+
 # %% ../../nbs/08a_onnx.ipynb #2e0b94b2
 def onnx_program(model: nn.Module) -> onnx.ModelProto: # a classifier
     "A classifier as an ONNX graph, quantized as the model is"
-    program = traced(deploy_form(model), model.config["image_size"])
-    with quiet(), operators_read_once():
+    program = short_forms(traced(deploy_form(model), model.config["image_size"]))
+    with quiet(), operators_read_once(), decomposed_where_needed():
         proto = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["image"],
                                   output_names=["logits"]).model_proto
     for value in (*proto.graph.input, *proto.graph.output):

@@ -14,6 +14,7 @@ import inspect
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from importlib import import_module
 from importlib.util import resolve_name
 from pathlib import Path
@@ -239,8 +240,9 @@ def _name_of(node):
     name = getattr(node, "name", None)
     return name or ast.unparse(getattr(node, "targets", [node])[0])
 
+@cache
 def definitions(source: str,  # of a module
-                ) -> dict:  # name (or text, for what has none) -> text
+                ) -> dict:  # name (or text, for what has none) -> text; kept: not to be changed
     "What a module defines, each definition as Python executes it"
     named = {}
     for node in Decisive().visit(ast.parse(source)).body:
@@ -255,16 +257,16 @@ def definitions(source: str,  # of a module
 ROOTS = "lightvision.training", "lightvision.models.architectures"
 ELSEWHERE = re.compile(r"lightvision\.data\.(?!augment)")  # data and split have hashes of their own
 
-def imports_of(module: str,  # its full name
-               ) -> dict:  # module of lightvision -> names
+@cache
+def imports_of(source: str,  # of a module
+               package: str,  # that the module is in
+               ) -> dict:  # module of lightvision -> names; kept: not to be changed
     "What a module imports from the rest of the package"
-    tree = ast.parse(inspect.getsource(import_module(module)))
-    package = module.rpartition(".")[0]
     found = {}
-    for node in tree.body:
+    for node in ast.parse(source).body:
         if not isinstance(node, ast.ImportFrom) or not node.level: continue
-        source = resolve_name("."*node.level + (node.module or ""), package)
-        found.setdefault(source, set()).update(n.name for n in node.names)
+        module = resolve_name("."*node.level + (node.module or ""), package)
+        found.setdefault(module, set()).update(n.name for n in node.names)
     return found
 
 # %% ../../nbs/11_plan.ipynb #3b9cde1f
@@ -293,11 +295,12 @@ def _sources(recipe):
     while todo:
         module = todo.pop()
         if module in found or ELSEWHERE.match(module): continue
-        there, imports = import_module(module), imports_of(module)
-        found[module] = definitions(inspect.getsource(there))
-        for name in getattr(there, "SAYS_ONLY", ()): del found[module][name]
-        from_core |= imports.pop("lightvision.core", set())
-        todo += [*imports, *getattr(there, "REACHES", ())]
+        there = import_module(module)
+        source, says_only = inspect.getsource(there), getattr(there, "SAYS_ONLY", ())
+        found[module] = {k: v for k, v in definitions(source).items() if k not in says_only}
+        imports = imports_of(source, module.rpartition(".")[0])
+        from_core |= imports.get("lightvision.core", set())
+        todo += [*(imports.keys() - {"lightvision.core"}), *getattr(there, "REACHES", ())]
     found["core"] = used(definitions(inspect.getsource(import_module("lightvision.core"))), from_core)
     return found
 

@@ -320,7 +320,7 @@ def study_client(scheduler: str | None = None,  # "tcp://host:port" of a running
                                    "start one with `dask scheduler`, or leave --scheduler out") from None
         with client: yield client
         return
-    # before there are threads: in Python 3.11 one that parses (lark, for jsonschema) breaks another
+    # before there are threads: in Python 3.11 one that parses breaks another
     for name in ("papermill", "ipykernel.kernelspec"): import_module(name)
     settings = {"distributed.worker.memory.terminate": False, "distributed.admin.tick.limit": "1h",
                 "distributed.scheduler.worker-ttl": None}  # a computer that slept is no worker that died
