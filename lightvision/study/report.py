@@ -11,6 +11,8 @@ __all__ = ['BY', 'PALETTE', 'STYLE', 'PAGES', 'EVIDENCE', 'TABLES', 'MEASURED', 
 # %% ../../nbs/11c_report.ipynb #7e6d8b97
 import html
 import json
+import math
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -72,8 +74,13 @@ def readable(table: pd.DataFrame,  # as `summarize` returns it
 # %% ../../nbs/11c_report.ipynb #17d567cd
 PALETTE = sns.color_palette("colorblind")
 
+def _title(ax, title):
+    "Above a panel, in lines that a figure is wide enough for: ten letters an inch"
+    wide = int(10*ax.figure.get_figwidth())
+    ax.set_title("\n".join(textwrap.fill(line, wide) for line in title.splitlines()), loc="left", fontsize=10)
+
 def _finish(ax, xlabel, ylabel, title):
-    ax.set(xlabel=xlabel, ylabel=ylabel); ax.set_title(title, loc="left", fontsize=10)
+    ax.set(xlabel=xlabel, ylabel=ylabel); _title(ax, title)
     sns.despine(ax=ax); ax.grid(alpha=.25)
 
 # %% ../../nbs/11c_report.ipynb #aba7f81f
@@ -94,9 +101,10 @@ def plot_accuracy(records: pd.DataFrame,  # of one task or several
                                                     [100 * (row.high - row.mean)]]
             ax.errorbar(100 * row.mean, y, xerr=error, fmt="D", ms=6, color=PALETTE[0], capsize=4)
             ax.plot(100 * seeds, [y + .22] * len(seeds), "o", ms=4, mfc="none", color=PALETTE[1])
-        ax.set_yticks(range(len(rows)), [f"{r.arch}\n{r.recipe}" for r in rows.itertuples()])
+        ax.set_yticks(range(len(rows)), [f"{r.arch}\n{r.recipe}" for r in rows.itertuples()],
+                      fontsize=8)
         ax.invert_yaxis(); ax.margins(y=.25)
-        _finish(ax, f"{metric.replace('_', ' ')}, %", "", f"{task}: mean, 95 % interval, single seeds (o)")
+        _finish(ax, f"{metric.replace('_', ' ')}, %", "", f"{task}\nmean, 95 % interval, single seeds (o)")
     return fig
 
 # %% ../../nbs/11c_report.ipynb #29a3ac12
@@ -127,7 +135,7 @@ def label_points(ax,  # with its scales and limits set
     # half a line up comes first
     shifts = [(side, dy * size * .6) for dy in sorted(range(-24, 25), key=lambda d: (abs(abs(d) - 1.5), -d))
               for side in (1, -1)]
-    outside = lambda b: b.x0 < panel.x0 or b.x1 > panel.x1 + 20 * pixel or b.y0 < panel.y0 or b.y1 > panel.y1
+    outside = lambda b: b.x0 < panel.x0 or b.x1 > panel.x1 + 4 * pixel or b.y0 < panel.y0 or b.y1 > panel.y1
     for i in np.lexsort((points[:, 0], -points[:, 1])):  # from the top
         trial = ax.annotate(texts[i], (x[i], y[i]), fontsize=size)
         (wide, high), (px, py) = trial.get_window_extent().size, points[i]
@@ -188,7 +196,9 @@ def plot_curves(histories: dict,  # label -> history of a Run; labels equal up t
     handles, labels = right.get_legend_handles_labels()
     if len(labels) > 1:
         first = {l.split(", seed")[0]: h for h, l in reversed(list(zip(handles, labels)))}
-        right.legend([first[g] for g in groups], groups, fontsize=8, frameon=False)
+        fig.set_figheight(3.2 + .25*math.ceil(len(groups)/3))
+        fig.legend([first[g] for g in groups], groups, fontsize=8, frameon=False, ncols=3,
+                   loc="outside lower center")
     return fig
 
 # %% ../../nbs/11c_report.ipynb #e709c055
@@ -250,7 +260,7 @@ def plot_confusion(matrix: np.ndarray, # counts, [true, predicted]; may be summe
                 xticklabels=classes, yticklabels=classes,
                 cbar_kws=dict(label="fraction of the true class, %", shrink=.7))
     ax.set(xlabel="predicted class", ylabel="true class")
-    ax.set_title(title or "Which classes are confused", loc="left", fontsize=10)
+    _title(ax, title or "Which classes are confused")
     ax.tick_params(axis="x", rotation=60, labelsize=8); ax.tick_params(axis="y", rotation=0, labelsize=8)
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     return fig
