@@ -75,8 +75,8 @@ def readable(table: pd.DataFrame,  # as `summarize` returns it
 PALETTE = sns.color_palette("colorblind")
 
 def _title(ax, title):
-    "Above a panel, in lines that a figure is wide enough for: ten letters an inch"
-    wide = int(10*ax.figure.get_figwidth())
+    "Above a panel, in lines that a figure is wide enough for: eleven letters an inch"
+    wide = int(11*ax.figure.get_figwidth())
     ax.set_title("\n".join(textwrap.fill(line, wide) for line in title.splitlines()), loc="left", fontsize=10)
 
 def _finish(ax, xlabel, ylabel, title):
