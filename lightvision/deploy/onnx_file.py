@@ -9,7 +9,7 @@ __all__ = ['LOW_BIT_TYPES', 'QuantDequant', 'IntegerLayer', 'precision_of', 'dep
            'own_zero_points', 'short_names', 'facts_for', 'describe', 'for_file', 'to_onnx', 'kernels', 'OnnxSize']
 
 # %% ../../nbs/08a_onnx.ipynb #e8e00196
-import contextlib, copy, functools, itertools, json, logging, string, tempfile, warnings
+import contextlib, copy, functools, itertools, json, logging, pkgutil, string, tempfile, warnings
 from collections import Counter
 from pathlib import Path
 from unittest import mock
@@ -110,16 +110,21 @@ def traced(model: nn.Module, # a classifier, or its `deploy_form`
         return torch.export.export(model, (torch.rand(batch or 2, 3, *size),), dynamic_shapes=shapes)
 
 # %% ../../nbs/08a_onnx.ipynb #f2ef402a
+def _internal(name):
+    "A name of torch.onnx that is not public, None where this release of torch lacks it"
+    try: return pkgutil.resolve_name(f"torch.onnx._internal.exporter.{name}")
+    except (ImportError, AttributeError): return None
+
 @functools.cache
 def _table(read, **asked): return read(**asked)
 
 @contextlib.contextmanager
 def operators_read_once():
     "torch.onnx keeps its table of operators"
-    from torch.onnx._internal.exporter._registration import ONNXRegistry
-    read = getattr(ONNXRegistry, "from_torchlib", None) # no public name: another release may have another
+    registry = _internal("_registration.ONNXRegistry")
+    read = getattr(registry, "from_torchlib", None)
     if not read: yield; return
-    with mock.patch.object(ONNXRegistry, "from_torchlib", functools.partial(_table, read)): yield
+    with mock.patch.object(registry, "from_torchlib", functools.partial(_table, read)): yield
 
 # %% ../../nbs/08a_onnx.ipynb #c295c5c8
 def short_forms(program: torch.export.ExportedProgram, # as `traced` gives it
@@ -137,15 +142,14 @@ def short_forms(program: torch.export.ExportedProgram, # as `traced` gives it
 @contextlib.contextmanager
 def decomposed_where_needed():
     "torch.onnx decomposes a network's operators only where there is one to decompose"
-    from torch.onnx._internal.exporter import _decomp, _fx_passes
-    decompose = getattr(_fx_passes, "decompose_with_registry", None) # no public names here either
-    read = getattr(_decomp, "get_onnx_implemented_overloads", None)
+    passes, read = _internal("_fx_passes"), _internal("_decomp.get_onnx_implemented_overloads")
+    decompose = getattr(passes, "decompose_with_registry", None)
     if not (decompose and read): yield; return
     def where_needed(program, registry):
         asked, known = {n.target for n in program.graph.nodes if n.op == "call_function"}, {*read(registry)}
         changing = [f for f in asked if hasattr(f, "_schema") and f._schema.is_mutable] # in place
         return program if asked <= known and not changing else decompose(program, registry)
-    with mock.patch.object(_fx_passes, "decompose_with_registry", where_needed): yield
+    with mock.patch.object(passes, "decompose_with_registry", where_needed): yield
 
 # %% ../../nbs/08a_onnx.ipynb #2e0b94b2
 def onnx_program(model: nn.Module) -> onnx.ModelProto: # a classifier

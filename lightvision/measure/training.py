@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OURS', 'GRAPH', 'BARE', 'endless', 'our_step', 'timed_step', 'bare_step', 'resident_batches', 'training_rounds',
-           'at_once', 'other_rates', 'bench_training']
+           'rates_together', 'other_rates', 'bench_training']
 
 # %% ../../nbs/09f_training_speed.ipynb #845565c8
 import copy, dataclasses, itertools, os, time
@@ -141,14 +141,14 @@ def _train_for(dataset, arch, batch_size, images, seconds, device, ready, rates)
         ready.wait(600)
         rates.put(take_turn(partial(endless, loaded, settings), step, seconds, wait)[0])
 
-def at_once(n: int, # processes
-            dataset: str, # as in `bench_training`
-            arch: str, # likewise
-            batch_size: int, # likewise
-            images: int, # likewise
-            seconds: float, # timed seconds
-            device: str, # likewise
-           ) -> list: # images a second of each process
+def rates_together(n: int, # processes
+                   dataset: str, # as in `bench_training`
+                   arch: str, # likewise
+                   batch_size: int, # likewise
+                   images: int, # likewise
+                   seconds: float, # timed seconds
+                   device: str, # likewise
+                  ) -> list: # images a second of each process
     "As many trainings at the same time"
     processes, target = get_context("spawn"), import_module("lightvision.measure.training")._train_for
     ready, rates = processes.Barrier(n), processes.Queue()
@@ -211,7 +211,7 @@ def bench_training(dataset: str = "eurosat", # any task that `get_task` knows
         turns = training_rounds(dataset, task, make, settings, workers, seconds, rounds, device)
         rows = turns.groupby("loop", sort=False).rate.agg(["median", "min", "max"]).reset_index()
         if runs:
-            rates = at_once(runs, dataset, arch, batch_size, images, seconds, device)
+            rates = rates_together(runs, dataset, arch, batch_size, images, seconds, device)
             rows.loc[len(rows)] = [f"{OURS}, {runs} at once", sum(rates), runs*min(rates), runs*max(rates)]
     rows["of bare"] = rows["median"]/rows.set_index("loop")["median"][BARE]
     for name, rate in other_rates(make(), task, device).items(): rows.loc[len(rows)] = [name, *[rate]*3, None]

@@ -325,8 +325,11 @@ def study_client(scheduler: str | None = None,  # "tcp://host:port" of a running
         return
     # before there are threads: in Python 3.11 one that parses breaks another
     for name in ("papermill", "ipykernel.kernelspec"): import_module(name)
-    settings = {"distributed.worker.memory.terminate": False, "distributed.admin.tick.limit": "1h",
-                "distributed.scheduler.worker-ttl": None}  # a computer that slept is no worker that died
+    settings = {"distributed.worker.memory.terminate": False, "distributed.worker.profile.enabled": False,
+                # a computer that slept is no worker that died
+                "distributed.admin.tick.limit": "1h", "distributed.scheduler.worker-ttl": None,
+                # every 20 ms, as Dask does it, takes 6 % of a core from the training
+                "distributed.admin.tick.interval": "1s"}
     here = dict(n_workers=workers or default_workers(), threads_per_worker=1, memory_limit=0, processes=False,
                 dashboard_address="127.0.0.1:0", silence_logs=50)
     with dask.config.set(settings), LocalCluster(**here) as cluster, Client(cluster) as client: yield client
