@@ -7,6 +7,7 @@ __all__ = ['CONTROLS', 'against_controls', 'plot_controls', 'per_class_change', 
            'plot_tasks']
 
 # %% ../../nbs/11e_breakdown.ipynb #d974fa1e
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -104,6 +105,11 @@ def class_changes(choice: Candidates,  # see `candidates`
     return changes
 
 # %% ../../nbs/11e_breakdown.ipynb #a5eee091
+def _stacked(recipe, letters=28):
+    "One step a line, where one line is too short"
+    if len(recipe) <= letters: return recipe
+    return "\n".join(textwrap.fill(step, letters) for step in recipe.replace("+", "+\n").splitlines())
+
 def plot_classes(changes: dict,  # name of a recipe: as `per_class_change` returns it
                  title: str = "",  # such as the task and the architecture
                  ):  # the figure
@@ -113,7 +119,8 @@ def plot_classes(changes: dict,  # name of a recipe: as `per_class_change` retur
                             squeeze=False, sharey=True, layout="constrained")
     for ax, (name, table) in zip(axs[0], changes.items()):
         _forest(ax, table.set_index("class").reindex(first), first)
-        ax.set_xlabel("change in recall, pp", fontsize=9); ax.set_title(name, loc="left", fontsize=9)
+        ax.set_xlabel("change in recall, pp", fontsize=9)
+        ax.set_title(_stacked(name), loc="left", fontsize=9)
     _headline(fig, title)
     return fig
 
