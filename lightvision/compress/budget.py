@@ -22,9 +22,7 @@ from ..models.classifier import Classifier
 from ..training import Context, evaluate, fingerprint, predict
 from .distillation import CachedTeacher, RecoverySettings, recover
 from .pruning import remove
-from .quant_graph import after_relu6, fold_batch_norm
-from .quantization import (QatSettings, calibration_batches, estimate_batch_norm, finish,
-                                               float_form, prepare_qat)
+from .quantization import QatSettings, float_form, prepare_qat, settle
 from .sensitivity import (Allocation, AllocationSettings, FileSize, Probe,
                                               best_allocation, cost_model, file_size, options_of,
                                               policy_bits, sensitivities_for, smallest_allocation)
@@ -44,7 +42,7 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     iterations: int | None = None
     range_method: str = "auto" # how activations' grids are placed, see `QatSettings`
     calibration_images: int = 256 # training images for that
-    reestimate: int = 1024 # training images for the statistics of batch normalisation after training
+    reestimate: int = 4096 # training images for the statistics of batch normalisation after training
     damping: float = 0.0 # see `QatSettings`
 
     def rules(self):
@@ -114,9 +112,7 @@ def train_allocation(model: Classifier, # float, pruned to the allocation; it is
     if qat_epochs:
         net = recover(net, task, qat, context, context.teacher)
         latent = latent_of(net, latent)
-    for q in after_relu6(net): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
-    estimate_batch_norm(net, calibration_batches(task, qat, context, qat.reestimate))
-    return finish(fold_batch_norm(net), qat), latent
+    return settle(net, task, qat, context), latent
 
 # %% ../../nbs/06a_budget.ipynb #b2631798
 def train_candidate(folder: Path, # of this candidate alone

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['layer_map', 'PtqSettings', 'bit_policy', 'calibration_batches', 'set_weight_scales', 'usual_range',
            'set_activation_ranges', 'correct_biases', 'restore_statistics', 'float_form', 'round_floats', 'snap_biases',
-           'finish', 'ptq', 'estimate_batch_norm', 'QatSettings', 'prepare_qat', 'qat', 'entropy_coded']
+           'finish', 'ptq', 'estimate_batch_norm', 'QatSettings', 'prepare_qat', 'settle', 'qat', 'entropy_coded']
 
 # %% ../../nbs/04b_quantization.ipynb #b6ee1ecf
 import copy, math
@@ -327,7 +327,7 @@ class QatSettings(RecoverySettings):
     range_method: str = "auto" # where a grid stands before training: `usual_range`, or one of `RANGES`
     calibration_images: int = 256 # training images for the ranges of activations
     float_bits: int = 32 # of scales and biases in the file: 32 or 16
-    reestimate: int = 1024 # training images for the statistics of batch normalisation after training
+    reestimate: int = 4096 # training images for the statistics of batch normalisation after training
     damping: float = 0.0 # pull of each weight to its nearest grid value, at 4 bits and less
     scale_rate: float = 1.0 # learning rate of the grids' scales, as a multiple of `lr`
 
@@ -365,6 +365,18 @@ def prepare_qat(model, # float; it is changed
         q.log_scale.rate = settings.scale_rate
     return model
 
+# %% ../../nbs/04b_quantization.ipynb #1370f23b
+def settle(model: Classifier, # with quantizers and batch normalisation, trained; it is changed
+           task, # its train split is read
+           settings, # `reestimate`, and how the floats are stored
+           context, # seed and device
+          ) -> Classifier:
+    "Make final what training left: integers, then statistics that fit them, then what a file rounds"
+    for q in after_relu6(model): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
+    for layer in quantized_layers(model).values(): layer.snap()
+    estimate_batch_norm(model, calibration_batches(task, settings, context, settings.reestimate))
+    return finish(fold_batch_norm(model), settings)
+
 # %% ../../nbs/04b_quantization.ipynb #33a0b141
 @step("qat", QatSettings, number="bits", allowed=BITS)
 def qat(model, # it is changed; the trained one is returned
@@ -372,13 +384,11 @@ def qat(model, # it is changed; the trained one is returned
         settings, # of this step
         context, # teacher, seed, device, folder, progress
        ):
-    "Train with weights and activations on their grids (LSQ), then fold batch normalisation"
+    "Train with weights and activations on their grids (LSQ), then settle them"
     before = keep(model, settings)
     model = prepare_qat(model, task, settings, context)
     model = recover(model, task, settings, context, before)
-    for q in after_relu6(model): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
-    estimate_batch_norm(model, calibration_batches(task, settings, context, settings.reestimate))
-    return finish(fold_batch_norm(model), settings)
+    return settle(model, task, settings, context)
 
 # %% ../../nbs/04b_quantization.ipynb #3b3b41fc
 def _policy_of(edit): return lambda name, *_: edit["layers"].get(name, edit["weights"])
