@@ -41,8 +41,8 @@ class BudgetSettings(RecoverySettings, AllocationSettings):
     # each a constant factor smaller than the last; bits are chosen in the last alone; None: see `epochs_for`
     iterations: int | None = None
     range_method: str = "auto" # how activations' grids are placed, see `QatSettings`
-    calibration_images: int = 256 # training images for that
-    reestimate: int = 4096 # training images for the statistics of batch normalisation after training
+    calibration_images: int = QatSettings.calibration_images # training images for that
+    reestimate: int = QatSettings.reestimate # training images for the statistics of batch normalisation
     damping: float = 0.0 # see `QatSettings`
 
     def rules(self):

@@ -370,7 +370,7 @@ def settle(model: Classifier, # with quantizers and batch normalisation, trained
            task, # its train split is read
            settings, # `reestimate`, and how the floats are stored
            context, # seed and device
-          ) -> Classifier:
+          ) -> Classifier: # as its file will say
     "Make final what training left: integers, then statistics that fit them, then what a file rounds"
     for q in after_relu6(model): q.log_scale.data.clamp_(max=torch.tensor(6/q.levels).log().item())
     for layer in quantized_layers(model).values(): layer.snap()
